@@ -1,0 +1,137 @@
+"""Connections, transactions and the SQL files: the only module that knows how psycopg is set up."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+
+from hlctl.errors import DatabaseUnusableError
+
+Connection = psycopg.Connection[TupleRow]
+
+CONNECT_TIMEOUT = 5
+"""Seconds a connection attempt may take, per address."""
+
+LOCK_CLASS = 1751908352
+"""First key of every advisory lock hlctl takes (the bytes of "hlc" and a zero); the second is the minute number,
+or one of the numbers below, which no minute can have."""
+LOCK_MIGRATE = -1
+LOCK_REFRESH = -2
+
+# libpq reads the environment behind a URL's back. The URL is the only source; password file and TLS material stay.
+_KEPT_FROM_ENVIRONMENT = frozenset({"PGPASSFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL"})
+
+# libpq's words may quote a mistyped URL, password included, so only what they mean is passed on.
+_CAUSES = (
+    ("Connection refused", "connection refused"),
+    ("timeout expired", "no answer in time"),
+    ("Connection timed out", "no answer in time"),
+    ("authentication failed", "authentication failed"),
+    ("no password supplied", "it asks for a password and the URL has none"),
+    ("no pg_hba.conf entry", "the server does not admit this client"),
+    ("does not exist", "that database or role does not exist"),
+    ("No such file or directory", "no server is listening on that socket"),
+    ("could not translate host name", "the host name is unknown"),
+    ("failed to resolve host", "the host name is unknown"),
+    ("Name or service not known", "the host name is unknown"),
+    ("Network is unreachable", "the network is unreachable"),
+    ("No route to host", "there is no route to the host"),
+    ("too many clients", "the server has no connection left"),
+    ("remaining connection slots", "the server has no connection left"),
+    ("starting up", "the server is starting up"),
+    ("shutting down", "the server is shutting down"),
+    ("recovery mode", "the server is recovering"),
+    ("SSL", "the TLS connection failed"),
+    ("closed the connection unexpectedly", "the server closed the connection"),
+)
+
+
+def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
+    """Connect in autocommit mode: nothing runs outside `transaction`.
+
+    No startup options and no prepared statements, so that a transaction pooler is no obstacle.
+    Raises DatabaseUnusableError without a word of the URL that could be secret.
+    """
+    for name in [name for name in os.environ if name.startswith("PG") and name not in _KEPT_FROM_ENVIRONMENT]:
+        del os.environ[name]
+    try:
+        return psycopg.connect(
+            conninfo,
+            autocommit=True,
+            prepare_threshold=None,
+            client_encoding="UTF8",
+            application_name="hlctl",
+            connect_timeout=timeout,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+        )
+    except psycopg.ProgrammingError:
+        raise DatabaseUnusableError(
+            "the database URL is not a PostgreSQL connection string",
+            remedy="HLCTL_DATABASE_URL looks like postgresql://user:password@host:5432/database;"
+            " percent-encode special characters in the password",
+        ) from None
+    except psycopg.OperationalError as exc:
+        raise DatabaseUnusableError(f"cannot connect to the database: {_cause(str(exc))}") from None
+
+
+def _cause(text: str) -> str:
+    return next((meaning for words, meaning in _CAUSES if words in text), "the connection failed")
+
+
+def describe(conninfo: str) -> str:
+    """Where a connection string leads, for people: host and database, never user info."""
+    try:
+        parts = conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:
+        return "an unreadable connection string"
+    return f"{parts.get('host') or 'localhost'}/{parts.get('dbname') or ''}"
+
+
+@contextmanager
+def transaction(conn: Connection, *, read_only: bool = False, idle_timeout: str = "58s") -> Iterator[None]:
+    """Run one transaction, READ COMMITTED (REPEATABLE READ if read-only), with every setting that matters pinned.
+
+    `idle_timeout` bounds how long the server lets the transaction sit between statements: it frees the lock of a
+    frozen client.
+    """
+    conn.isolation_level = (
+        psycopg.IsolationLevel.REPEATABLE_READ if read_only else psycopg.IsolationLevel.READ_COMMITTED
+    )
+    conn.read_only = read_only
+    with conn.transaction():
+        conn.execute(query("pin_transaction"), {"idle_timeout": idle_timeout})
+        yield
+
+
+def explain(exc: psycopg.Error) -> str:
+    """One line of what the server said: its primary message and SQLSTATE, never a row's values."""
+    if exc.diag.message_primary:
+        return f"{exc.diag.message_primary} (SQLSTATE {exc.sqlstate})"
+    return _cause(str(exc))
+
+
+@cache
+def sql_root() -> Path:
+    """Return the folder of SQL files: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    packaged = package / "_sql"
+    return packaged if packaged.is_dir() else package.parent / "sql"
+
+
+@cache
+def query(name: str) -> bytes:
+    """Return the statement in `sql/queries/<name>.sql`."""
+    return (sql_root() / "queries" / f"{name}.sql").read_bytes()
+
+
+def fetch_one(conn: Connection, name: str, params: dict[str, Any] | None = None) -> TupleRow | None:
+    """Run the named query and return its first row, or None."""
+    return conn.execute(query(name), params).fetchone()
