@@ -3,11 +3,12 @@
 Sizes are in coins, prices and money in USD, all `Decimal`; times are aware UTC datetimes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum, unique
+from uuid import UUID
 
 MINUTE = timedelta(seconds=60)
 
@@ -111,3 +112,105 @@ class LeaderboardRow:
     month_roi: Decimal  # fraction, 0.03 = 3 %
     month_volume: Decimal  # USD
     account_value: Decimal  # USD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a leaderboard was read to: the ranked members, and how much of it was readable."""
+
+    members: tuple[LeaderboardRow, ...]  # best first
+    rows_seen: int
+    rows_rejected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresh:
+    """A refresh of the universe as recorded."""
+
+    run_id: int
+    source: Source
+    n_requested: int
+    n_received: int
+    entered: tuple[str, ...]  # addresses, best rank first
+    exited: tuple[str, ...]  # addresses, best former rank first
+    rows_seen: int
+    rows_rejected: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The thresholds a minute is published under; they are stored with it."""
+
+    coverage_success: Decimal  # percent
+    coverage_failed: Decimal  # percent
+    stale_after: timedelta
+    universe_stale_after: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transport:
+    """What it took to ask."""
+
+    requests_sent: int
+    retries: int
+    rate_limited: int
+    last_sent_at: datetime | None
+    skew_ms: int | None  # first to last answer
+    clock_offset_ms: int | None  # exchange clock minus database clock, median
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One run's identity and cost, as it goes into the run row."""
+
+    attempt_id: UUID
+    host: str
+    version: str
+    duration_ms: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A minute as it stands in the table."""
+
+    snapshot_ts: datetime
+    status: str  # success, partial, failed
+    wallets_expected: int
+    wallets_succeeded: int
+    rows_expected: int
+    rows_written: int
+    coverage_pct: Decimal
+    missing: Mapping[str, int]  # reason -> wallets
+    attempts: int
+    universe_run_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """The database's judgement on whether the data can be trusted right now."""
+
+    health_state: str  # healthy, degraded, stale
+    reasons: Sequence[str]
+    judged_at: datetime
+    last_snapshot_ts: datetime | None
+    last_status: str | None
+    coverage_pct: Decimal | None
+    last_snapshot_age: timedelta | None
+    last_good_snapshot_ts: datetime | None
+    last_good_age: timedelta | None
+    universe_as_of_ts: datetime | None
+    universe_age: timedelta | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Universe:
+    """The universe in force at a glance."""
+
+    run_id: int
+    as_of_ts: datetime
+    source: str
+    entered_count: int
+    exited_count: int
+    size: int

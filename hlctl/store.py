@@ -1,0 +1,284 @@
+"""What the commands say to the database, in domain types: the only module, with `migrate`, that names queries.
+
+Every function runs inside a transaction of the caller's (`db.transaction`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from hlctl import db
+from hlctl.db import Connection, fetch_one
+from hlctl.errors import BusyError, MinuteMissedError, NoUniverseError
+from hlctl.model import (
+    Answer,
+    Asset,
+    Attempt,
+    Health,
+    Held,
+    Recorded,
+    Refresh,
+    Rules,
+    Selection,
+    Source,
+    Transport,
+    Universe,
+    Wallet,
+)
+
+FLAT = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A minute whose lock is ours until the transaction ends, and the database's time when it was taken."""
+
+    minute: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Whom to ask for a minute: the wallets of the pinned universe that have no value yet."""
+
+    universe_run_id: int
+    wallets: tuple[Wallet, ...]
+    is_rerun: bool
+
+
+def ensure_partitions(conn: Connection, *, days: int) -> int:
+    """Make the daily partitions from today to `days` later and return how many were missing."""
+    row = fetch_one(conn, "ensure_partitions", {"days": days})
+    return int(row[0]) if row else 0
+
+
+def read_clock(conn: Connection) -> datetime:
+    """Return the database's time."""
+    (at,) = conn.execute(db.query("read_clock")).fetchone() or (None,)
+    if not isinstance(at, datetime):
+        raise TypeError("hlctl_clock() gave no time")
+    return at
+
+
+def take_minute(conn: Connection, *, lead: timedelta) -> Taken:
+    """Name the minute and take its lock; a start within `lead` of the next minute takes that one.
+
+    Raises BusyError if another run holds it.
+    """
+    row = fetch_one(conn, "take_minute", {"lead": lead, "lock_class": db.LOCK_CLASS})
+    minute, at, mine = row or (None, None, False)
+    if not mine:
+        raise BusyError(f"another run is recording {minute:%H:%M} UTC" if minute else "")
+    return Taken(minute, at)
+
+
+def take_refresh(conn: Connection) -> None:
+    """Take the lock of refreshes; raises BusyError if another one holds it."""
+    row = fetch_one(conn, "try_lock", {"lock_class": db.LOCK_CLASS, "lock_key": db.LOCK_REFRESH})
+    if not (row and row[0]):
+        raise BusyError("another refresh of the universe is running")
+
+
+def list_task(conn: Connection, minute: datetime) -> Task:
+    """Return whom to ask for `minute`; no wallets if everything is known.
+
+    Raises NoUniverseError if there never was a universe.
+    """
+    found = fetch_one(conn, "find_minute", {"minute": minute})
+    if found is None:
+        rows = conn.execute(db.query("list_universe")).fetchall()
+        if not rows:
+            raise NoUniverseError
+        universe_run_id = rows[0][0]
+    else:
+        (universe_run_id,) = found
+        rows = conn.execute(db.query("list_missing"), {"minute": minute, "universe_run_id": universe_run_id}).fetchall()
+    return Task(universe_run_id, tuple(Wallet(row[1], row[2]) for row in rows), is_rerun=found is not None)
+
+
+def list_recent_requests(conn: Connection) -> list[tuple[int, datetime]]:
+    """Return (requests, when the last of them was sent) of the runs that sent within the last 60 s."""
+    rows = conn.execute(db.query("list_recent_requests")).fetchall()
+    return [(int(requests), last_sent_at) for requests, last_sent_at in rows]
+
+
+def publish(
+    conn: Connection,
+    minute: datetime,
+    *,
+    universe_run_id: int,
+    answers: Mapping[Wallet, Answer],
+    rules: Rules,
+    transport: Transport,
+    attempt: Attempt,
+) -> Recorded:
+    """Write a minute's run row, its cells and its health facts, and return the minute as it now stands.
+
+    Raises MinuteMissedError, with nothing to be committed, if the minute is over.
+    """
+    claimed = fetch_one(
+        conn,
+        "claim_minute",
+        {
+            "minute": minute,
+            "universe_run_id": universe_run_id,
+            **{field: getattr(rules, field) for field in rules.__slots__},
+            **{field: getattr(transport, field) for field in transport.__slots__},
+            **{field: getattr(attempt, field) for field in attempt.__slots__},
+        },
+    )
+    if claimed is None:
+        raise MinuteMissedError
+    conn.execute(db.query("write_cells"), {"minute": minute, **_columns(answers)})
+    counted = fetch_one(conn, "count_minute", {"minute": minute})
+    expected, succeeded, rows_written, missing = counted or (0, 0, 0, {})
+    with conn.cursor(row_factory=class_row(Recorded)) as cursor:
+        recorded = cursor.execute(
+            db.query("publish_minute"),
+            {
+                "minute": minute,
+                "expected": expected,
+                "succeeded": succeeded,
+                "rows_written": rows_written,
+                "missing": Jsonb(missing),
+            },
+        ).fetchone()
+    if recorded is None:
+        raise MinuteMissedError
+    conn.execute(db.query("record_health"), {"minute": minute})
+    return recorded
+
+
+def _columns(answers: Mapping[Wallet, Answer]) -> dict[str, list[Any]]:
+    """Lay the answers out as one array per column, three cells a wallet."""
+    names = (
+        "wallet_id", "asset", "szi", "entry_px", "liq_px", "leverage", "leverage_type", "margin_used",
+        "observed_at", "reason",
+    )  # fmt: skip
+    cells = [cell for wallet, answer in answers.items() for cell in _cells(wallet.wallet_id, answer)]
+    if not cells:
+        return {name: [] for name in names}
+    return dict(zip(names, (list(column) for column in zip(*cells, strict=True)), strict=True))
+
+
+def _cells(wallet_id: int, answer: Answer) -> list[tuple[Any, ...]]:
+    if not isinstance(answer, Held):
+        return [(wallet_id, asset.value, None, None, None, None, None, None, None, answer.value) for asset in Asset]
+    cells: list[tuple[Any, ...]] = []
+    for asset in Asset:
+        held = answer.positions.get(asset)
+        terms = (
+            (FLAT, None, None, None, None, None)
+            if held is None
+            else (held.szi, held.entry_px, held.liq_px, held.leverage, held.leverage_type.value, held.margin_used)
+        )
+        cells.append((wallet_id, asset.value, *terms, answer.observed_at, None))
+    return cells
+
+
+def list_current_universe(conn: Connection) -> list[str]:
+    """Return the addresses of the universe in force, best first."""
+    return [address for address, _rank in conn.execute(db.query("list_current_universe")).fetchall()]
+
+
+def replace_universe(
+    conn: Connection,
+    selection: Selection,
+    *,
+    source: Source,
+    n_requested: int,
+    entered: Sequence[str],
+    exited: Sequence[str],
+    duration_ms: int,
+) -> Refresh:
+    """Record a good refresh: its run row and members, which are in force when the transaction commits."""
+    run_id = _add_universe_run(
+        conn,
+        status="success",
+        source=source,
+        n_requested=n_requested,
+        n_received=len(selection.members),
+        entered_count=len(entered),
+        exited_count=len(exited),
+        duration_ms=duration_ms,
+        rows_seen=selection.rows_seen,
+        rows_rejected=selection.rows_rejected,
+        error=None,
+    )
+    columns = {
+        "addresses": [row.address for row in selection.members],
+        "month_pnl": [row.month_pnl for row in selection.members],
+        "month_roi": [row.month_roi for row in selection.members],
+        "account_value": [row.account_value for row in selection.members],
+        "month_volume": [row.month_volume for row in selection.members],
+    }
+    conn.execute(db.query("add_wallets"), {"addresses": columns["addresses"]})
+    conn.execute(db.query("add_members"), {"run_id": run_id, **columns})
+    conn.execute(db.query("clear_current_universe"))
+    conn.execute(db.query("fill_current_universe"), {"run_id": run_id})
+    return Refresh(
+        run_id=run_id,
+        source=source,
+        n_requested=n_requested,
+        n_received=len(selection.members),
+        entered=tuple(entered),
+        exited=tuple(exited),
+        rows_seen=selection.rows_seen,
+        rows_rejected=selection.rows_rejected,
+        duration_ms=duration_ms,
+    )
+
+
+def add_failed_refresh(
+    conn: Connection, *, n_requested: int, duration_ms: int, rows_seen: int, rows_rejected: int, error: str
+) -> int:
+    """Record a refresh that failed, with the rule that failed; the universe stays. Returns its run id."""
+    return _add_universe_run(
+        conn,
+        status="failed",
+        source=None,
+        n_requested=n_requested,
+        n_received=0,
+        entered_count=0,
+        exited_count=0,
+        duration_ms=duration_ms,
+        rows_seen=rows_seen,
+        rows_rejected=rows_rejected,
+        error=error,
+    )
+
+
+def _add_universe_run(conn: Connection, **columns: object) -> int:
+    row = fetch_one(conn, "add_universe_run", columns)
+    return int(row[0]) if row else 0
+
+
+def read_health(conn: Connection) -> Health:
+    """Return the database's judgement; there always is one."""
+    with conn.cursor(row_factory=class_row(Health)) as cursor:
+        health = cursor.execute(db.query("latest_health")).fetchone()
+    if health is None:
+        raise TypeError("v_latest_health has no row")
+    return health
+
+
+def read_latest_run(conn: Connection) -> Recorded | None:
+    """Return the newest recorded minute."""
+    with conn.cursor(row_factory=class_row(Recorded)) as cursor:
+        return cursor.execute(db.query("latest_run")).fetchone()
+
+
+def read_universe(conn: Connection) -> Universe | None:
+    """Return the universe in force at a glance."""
+    with conn.cursor(row_factory=class_row(Universe)) as cursor:
+        return cursor.execute(db.query("summarize_universe")).fetchone()
+
+
+def list_last_hour(conn: Connection) -> list[tuple[datetime, str | None]]:
+    """Return (minute, status) of the last 60 minutes, oldest first; None where nothing was recorded."""
+    return [(minute, status) for minute, status in conn.execute(db.query("list_last_hour")).fetchall()]

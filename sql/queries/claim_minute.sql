@@ -1,0 +1,28 @@
+-- First write of a publication: pins the universe (the first publisher wins), counts the attempt, and makes publishers
+-- queue on the row. Status and counts are provisional until publish_minute, in the same transaction.
+-- No row back: too late to speak about this minute.
+INSERT INTO ingest_runs AS r (
+  run_id, snapshot_ts, status, wallets_expected, wallets_succeeded, wallets_failed, rows_expected, rows_written,
+  coverage_pct, missing, universe_run_id, attempts, attempt_id, coverage_success, coverage_failed, stale_after,
+  universe_stale_after, requests_sent, retries, rate_limited, last_sent_at, skew_ms, clock_offset_ms, duration_ms,
+  error, host, version, published_at)
+SELECT (extract(epoch FROM %(minute)s::timestamptz) / 60)::int, %(minute)s, 'failed', 0, 0, 0, 0, 0,
+       0, '{}', %(universe_run_id)s, 1, %(attempt_id)s, %(coverage_success)s, %(coverage_failed)s, %(stale_after)s,
+       %(universe_stale_after)s, %(requests_sent)s, %(retries)s, %(rate_limited)s, %(last_sent_at)s, %(skew_ms)s,
+       %(clock_offset_ms)s, %(duration_ms)s, %(error)s, %(host)s, %(version)s, hlctl_clock()
+ WHERE hlctl_clock() < %(minute)s::timestamptz + interval '60 s'
+ON CONFLICT (snapshot_ts) DO UPDATE
+   SET attempts        = r.attempts + 1,
+       attempt_id      = excluded.attempt_id,
+       requests_sent   = r.requests_sent + excluded.requests_sent,
+       retries         = r.retries + excluded.retries,
+       rate_limited    = r.rate_limited + excluded.rate_limited,
+       last_sent_at    = greatest(r.last_sent_at, excluded.last_sent_at),
+       skew_ms         = coalesce(excluded.skew_ms, r.skew_ms),
+       clock_offset_ms = coalesce(excluded.clock_offset_ms, r.clock_offset_ms),
+       duration_ms     = excluded.duration_ms,
+       error           = excluded.error,
+       host            = excluded.host,
+       version         = excluded.version
+ WHERE hlctl_clock() < excluded.snapshot_ts + interval '60 s'
+RETURNING universe_run_id, attempts

@@ -1,0 +1,2 @@
+-- Makes the daily partitions that are missing; cheap when none is.
+SELECT ensure_partitions(%(days)s) AS made

@@ -1,0 +1,2 @@
+-- Applied migrations, oldest first. Columns are migrate.Applied's.
+SELECT version, name, checksum FROM schema_migrations ORDER BY version
