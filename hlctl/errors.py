@@ -129,3 +129,17 @@ class UniverseKeptError(HlctlError):
 
     exit_code = ExitCode.FAILED
     code = "universe_kept"
+
+
+class MinuteFailedError(HlctlError):
+    """The minute is recorded as failed."""
+
+    exit_code = ExitCode.FAILED
+    code = "minute_failed"
+
+
+class InterruptedRunError(HlctlError):
+    """A signal ended the run."""
+
+    exit_code = ExitCode.SIGINT
+    code = "interrupted"

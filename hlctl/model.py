@@ -214,3 +214,15 @@ class Universe:
     entered_count: int
     exited_count: int
     size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holders:
+    """What a minute says of one asset."""
+
+    asset: str
+    long: int  # wallets
+    short: int
+    flat: int
+    missing: int
+    net_szi: Decimal  # coins, long minus short, over the wallets that are known

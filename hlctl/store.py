@@ -21,6 +21,7 @@ from hlctl.model import (
     Attempt,
     Health,
     Held,
+    Holders,
     Recorded,
     Refresh,
     Rules,
@@ -282,3 +283,9 @@ def read_universe(conn: Connection) -> Universe | None:
 def list_last_hour(conn: Connection) -> list[tuple[datetime, str | None]]:
     """Return (minute, status) of the last 60 minutes, oldest first; None where nothing was recorded."""
     return [(minute, status) for minute, status in conn.execute(db.query("list_last_hour")).fetchall()]
+
+
+def summarize_minute(conn: Connection, minute: datetime) -> list[Holders]:
+    """Return what the cells of a minute say, one line per asset."""
+    with conn.cursor(row_factory=class_row(Holders)) as cursor:
+        return cursor.execute(db.query("summarize_minute"), {"minute": minute}).fetchall()

@@ -1,0 +1,318 @@
+"""The command line: options to settings to one job to the renderer. Nothing is decided here.
+
+Imports inside the commands are the product's start-up time: `--help` and `--version` load neither pydantic, requests
+nor psycopg, and a command loads what it needs.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from hlctl import __version__
+from hlctl.errors import ExitCode, HlctlError, InterruptedRunError, UsageError
+
+if TYPE_CHECKING:
+    from hlctl.results import Result
+    from hlctl.settings import Settings
+
+app = typer.Typer(
+    name="hlctl",
+    help="Keep an audited minute-by-minute record of what Hyperliquid's most profitable wallets hold.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+db_app = typer.Typer(name="db", help="The embedded PostgreSQL server.")
+app.add_typer(db_app)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document, on failure too.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The options that stand before the command."""
+
+    config: Path | None
+    quiet: bool
+    log_level: str | None
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
+    if wanted:
+        typer.echo(f"hlctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings file of HLCTL_NAME=value lines.", metavar="FILE")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing when all is well.")] = False,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", help="debug, info, warning or error.", metavar="LEVEL")
+    ] = None,
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    ctx.obj = Invocation(config=config, quiet=quiet, log_level=log_level)
+
+
+@app.command("init-db")
+def init_db(
+    ctx: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be applied.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Create the schema, or bring it up to date. Running it twice changes nothing."""
+
+    def job() -> "Result":
+        from hlctl.jobs import database
+
+        return database.init_db(_settings(ctx), dry_run=dry_run)
+
+    _finish(ctx, job, as_json=as_json)
+
+
+@app.command("refresh-universe")
+def refresh_universe(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Read the leaderboard and put its most profitable wallets in force."""
+
+    def job() -> "Result":
+        from hlctl.jobs import universe
+
+        return universe.refresh_universe(_settings(ctx))
+
+    _finish(ctx, job, as_json=as_json)
+
+
+@app.command("snapshot")
+def snapshot(
+    ctx: typer.Context,
+    align: Annotated[bool, typer.Option("--align", help="Wait for the next minute boundary first.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Record one minute: what every wallet of the universe holds."""
+
+    def job() -> "Result":
+        from hlctl.jobs import snapshot as snapshots
+
+        with _progress_bar("asking the exchange") as progress:
+            return snapshots.snapshot(_settings(ctx), align=align, progress=progress)
+
+    _finish(ctx, job, as_json=as_json)
+
+
+@app.command("status")
+def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Say whether the data can be trusted right now, and if not, why."""
+
+    def job() -> "Result":
+        from hlctl.jobs import status as statuses
+
+        return statuses.status(_settings(ctx))
+
+    _finish(ctx, job, as_json=as_json, is_answer=True)
+
+
+@app.command("demo")
+def demo(
+    ctx: typer.Context,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Serve the recorded answers in this folder.", metavar="DIR")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the database and say how to look at it.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the whole pipeline once against a simulated exchange and a throw-away database. Needs no network."""
+
+    def job() -> "Result":
+        from hlctl.jobs import demo as demos
+
+        with _progress_bar("asking the exchange") as progress:
+            return demos.demo(data=data, keep=keep, tell=_tell, progress=progress)
+
+    _finish(ctx, job, as_json=as_json, is_answer=True)
+
+
+@db_app.command("start")
+def db_start(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Start the embedded server, making it if there is none."""
+
+    def job() -> "Result":
+        from hlctl.jobs import server
+
+        return server.start(_settings(ctx))
+
+    _finish(ctx, job, as_json=as_json)
+
+
+@db_app.command("stop")
+def db_stop(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Stop the embedded server."""
+
+    def job() -> "Result":
+        from hlctl.jobs import server
+
+        return server.stop(_settings(ctx))
+
+    _finish(ctx, job, as_json=as_json)
+
+
+@db_app.command("status")
+def db_status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Say whether the embedded server runs, and where it lives."""
+
+    def job() -> "Result":
+        from hlctl.jobs import server
+
+        return server.status(_settings(ctx))
+
+    _finish(ctx, job, as_json=as_json, is_answer=True)
+
+
+@db_app.command("url")
+def db_url(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Print the embedded server's URL, for psql "$(hlctl db url)"."""
+
+    def job() -> "Result":
+        from hlctl.jobs import server
+
+        return server.url(_settings(ctx))
+
+    _finish(ctx, job, as_json=as_json, is_answer=True)
+
+
+# ---- the boundary: the only place where an exception becomes words and an exit code
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; never raises."""
+    words = list(sys.argv[1:] if args is None else args) or ["--help"]
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(args=words, prog_name="hlctl", standalone_mode=False)
+    except typer.TyperException as exc:
+        code = _refuse(words, exc)
+    except (KeyboardInterrupt, typer.Abort):
+        code = ExitCode.SIGINT
+    _flush()
+    return int(code or 0)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, in the shape of Ctrl-C: both unwind the stack and clean up."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _refuse(words: Sequence[str], exc: typer.TyperException) -> int:
+    """Turn the parser's complaint into one line, or into the envelope where it was asked for."""
+    command = next((word for word in words if not word.startswith("-")), "")
+    return _report(command, None, UsageError(exc.format_message()), as_json="--json" in words, show_result=False)
+
+
+def _finish(ctx: typer.Context, job: Callable[[], "Result"], *, as_json: bool, is_answer: bool = False) -> None:
+    """Run a job, print what it returned or why it could not, and exit with the code of what was committed.
+
+    An answer is what its command is for, and is printed even with --quiet.
+    """
+    result: Result | None = None
+    error: HlctlError | None = None
+    try:
+        result = job()
+        error = result.failure
+    except HlctlError as exc:
+        logging.getLogger(__name__).debug("cause", exc_info=exc)
+        error = exc
+    except KeyboardInterrupt as exc:
+        error = InterruptedRunError()
+        error.exit_code = ExitCode.SIGTERM if isinstance(exc, _Terminated) else ExitCode.SIGINT
+    except Exception as exc:  # the last line of defence: no traceback reaches an operator
+        logging.getLogger(__name__).debug("bug", exc_info=exc)
+        error = HlctlError(f"hlctl has a bug: {_where(exc)}", remedy="please report it; --log-level debug tells more")
+    command = ctx.command_path.partition(" ")[2]
+    is_good = result is not None and result.exit_code is ExitCode.OK
+    show_result = error is None and not (ctx.obj.quiet and is_good and not is_answer)
+    raise typer.Exit(_report(command, result, error, as_json=as_json, show_result=show_result))
+
+
+def _report(
+    command: str, result: "Result | None", error: HlctlError | None, *, as_json: bool, show_result: bool
+) -> ExitCode:
+    from hlctl import render
+
+    code = result.exit_code if result is not None else error.exit_code if error is not None else ExitCode.OK
+    # A closed stdout or a full disk never changes what was committed.
+    with suppress(OSError, ValueError):
+        if as_json:
+            sys.stdout.write(render.document(command, code, result, error) + "\n")
+            return code
+        if error is not None:
+            render.complain(command, error, sys.stderr)
+        elif result is not None and show_result:
+            render.show(result, sys.stdout)
+    return code
+
+
+def _where(exc: BaseException) -> str:
+    """Name an unexpected exception by its type and place: its text might hold a secret."""
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
+    return f"{type(exc).__name__}{place}"
+
+
+def _flush() -> None:
+    """Flush here, where a failure can be swallowed: at interpreter exit it would become exit status 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _settings(ctx: typer.Context) -> "Settings":
+    from hlctl import settings
+
+    loaded = settings.load(ctx.obj.config)
+    level = ctx.obj.log_level or loaded.log_level
+    if level not in {"debug", "info", "warning", "error"}:
+        raise UsageError(f"--log-level {level!r} is none of debug, info, warning, error")
+    logging.basicConfig(level=level.upper(), format="hlctl: %(levelname)s: %(message)s", stream=sys.stderr)
+    return loaded
+
+
+def _tell(text: str) -> None:
+    """Say what goes on, where somebody watches."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"{text}\n")
+
+
+@contextmanager
+def _progress_bar(words: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal; elsewhere nothing."""
+    stream: TextIO = sys.stderr
+    if not stream.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=stream), transient=True) as bar:
+        task = bar.add_task(words, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

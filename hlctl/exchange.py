@@ -1,0 +1,153 @@
+"""Asking the exchange: many wallets at once under a plan, and the leaderboard as a stream."""
+
+import json
+import statistics
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from hlctl import wire
+from hlctl.clock import RunClock
+from hlctl.minute import Plan, Send, Stop, judge
+from hlctl.model import Held, MissingReason, Source, Wallet
+from hlctl.transport import RequestFailedError, Transport
+
+MAX_STATE_BYTES = 2 * 2**20
+LEADERBOARD_SECONDS = 120.0
+_LOOK_UP = 0.1  # how often the main thread looks for a signal, in seconds
+
+
+class Exchange:
+    """The exchange's public API under one base URL."""
+
+    def __init__(self, api_url: str, leaderboard_url: str, *, connections: int, authorization: str | None) -> None:
+        self._transport = Transport(connections=connections, authorization=authorization)
+        self._info = self._transport.post_template(f"{api_url.rstrip('/')}/info")
+        self._leaderboard_url = leaderboard_url
+
+    def close(self) -> None:
+        """Close idle connections; threads still waiting for an answer are left to end with the process."""
+        self._transport.close()
+
+    def state(self, address: str, *, seconds: float) -> bytes:
+        """Return the clearinghouseState of `address` as sent; raises RequestFailedError. Weight 2 (api.md 3.1)."""
+        body = json.dumps({"type": "clearinghouseState", "user": address}, separators=(",", ":")).encode()
+        return self._transport.post(self._info, body, seconds=seconds, limit=MAX_STATE_BYTES)
+
+    def leaderboard(self, source: Source) -> Iterator[bytes]:
+        """Return the leaderboard in pieces; raises RequestFailedError, also while it is read (api.md 2)."""
+        limit = wire.MAX_LEADERBOARD_BYTES
+        if source is Source.STATS_DATA:
+            return self._transport.get(self._leaderboard_url, seconds=LEADERBOARD_SECONDS, limit=limit)
+        body = self._transport.post(self._info, b'{"type":"leaderboard"}', seconds=LEADERBOARD_SECONDS, limit=limit)
+        return iter((body,))
+
+
+class Fetch:
+    """One run's questions and answers: worker threads ask what the plan says, the main thread watches the clock."""
+
+    def __init__(  # everything a worker needs, by name
+        self,
+        plan: Plan,
+        ask: Callable[[str, float], bytes],
+        *,
+        minute: datetime,
+        clock: RunClock,
+        deadline: float,
+        request_timeout: float,
+    ) -> None:
+        self._plan = plan
+        self._ask = ask
+        self._minute = minute
+        self._clock = clock
+        self._deadline = deadline
+        self._request_timeout = request_timeout
+        self._changed = threading.Condition()
+        self._closed = False
+        self._answered_at: list[datetime] = []
+        self._clock_offsets: list[float] = []
+        self._bug: BaseException | None = None
+
+    def run(self, *, threads: int, interrupted: Callable[[], bool], progress: Callable[[int], None]) -> None:
+        """Ask until every wallet is answered, nothing more can be sent, the deadline is over, or a signal came.
+
+        The threads are daemons and never waited for: one that hangs costs its wallet, not the run's end.
+        """
+        for number in range(threads):
+            threading.Thread(target=self._work, name=f"ask-{number}", daemon=True).start()
+        with self._changed:
+            while not (self._bug or interrupted() or self._plan.is_over(self._now())):
+                progress(len(self._plan.answers))
+                self._changed.wait(min(_LOOK_UP, max(0.0, self._deadline - self._now())))
+            self._closed = True
+            self._changed.notify_all()
+            progress(len(self._plan.answers))
+        if self._bug:
+            raise self._bug
+
+    def skew_ms(self) -> int | None:
+        """Return the time from the first to the last answer."""
+        if not self._answered_at:
+            return None
+        return round((max(self._answered_at) - min(self._answered_at)) / timedelta(milliseconds=1))
+
+    def clock_offset_ms(self) -> int | None:
+        """Return the exchange's clock minus the database's, median over the answers that told the time."""
+        return round(statistics.median(self._clock_offsets)) if self._clock_offsets else None
+
+    def _now(self) -> float:
+        return self._clock.since(self._minute)
+
+    def _work(self) -> None:
+        try:
+            while (wallet := self._next()) is not None:
+                self._ask_one(wallet)
+        except BaseException as exc:  # noqa: BLE001 - handed to the main thread, which raises it
+            with self._changed:
+                self._bug = exc
+                self._changed.notify_all()
+
+    def _next(self) -> Wallet | None:
+        """Return the wallet to ask now, waiting for its time; None when there is nothing left to do."""
+        with self._changed:
+            while not self._closed:
+                now = self._now()
+                step = self._plan.step(now)
+                if isinstance(step, Send):
+                    return step.wallet
+                if isinstance(step, Stop):
+                    break
+                self._changed.wait(None if step.until is None else step.until - now)
+            return None
+
+    def _ask_one(self, wallet: Wallet) -> None:
+        failure: MissingReason | None = None
+        retry_after: float | None = None
+        offset: float | None = None
+        held: Held | None = None
+        try:
+            body = self._ask(wallet.address, min(self._request_timeout, self._deadline - self._now()))
+            observed_at = self._clock.now()
+            state = wire.decode_state(body)
+            if state.time_ms is not None:
+                offset = state.time_ms - observed_at.timestamp() * 1000
+            answer = judge(state, minute=self._minute, observed_at=observed_at)
+            if isinstance(answer, Held):
+                held = answer
+            else:
+                failure = answer
+        except RequestFailedError as exc:
+            failure, retry_after = exc.reason, exc.retry_after
+        except wire.WireError as exc:
+            failure = exc.reason
+        with self._changed:
+            if self._closed:
+                return
+            if offset is not None:
+                self._clock_offsets.append(offset)
+            if held is not None:
+                self._answered_at.append(held.observed_at)
+                self._plan.answered(wallet, held)
+            else:
+                self._plan.failed(wallet, failure or MissingReason.INTERNAL, self._now(), retry_after=retry_after)
+            self._changed.notify_all()

@@ -1,0 +1,1 @@
+"""The commands' stories: one flat function each, from settings to a result."""

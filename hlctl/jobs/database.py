@@ -1,0 +1,77 @@
+"""Opening the database a command works on, embedded or not, and bringing its schema up to date."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from hlctl import db, embedded, migrate
+from hlctl.errors import ConfigurationError, DatabaseUnusableError, SchemaMissingError, SchemaOlderError
+from hlctl.results import SchemaResult
+from hlctl.settings import Settings
+
+UNUSABLE = (
+    psycopg.OperationalError,  # lost, refused, timed out, full, shutting down
+    psycopg.InterfaceError,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.ReadOnlySqlTransaction,
+)
+"""What the database can do to a command that no command can mend."""
+
+
+@contextmanager
+def opened(settings: Settings, *, create: bool) -> Iterator[db.Connection]:
+    """Connect to the database of `settings`; `create` makes and starts the embedded one where there is none.
+
+    Raises DatabaseUnusableError for whatever makes a database unusable, at any time until it is closed, and
+    NoClusterError if there is no embedded cluster and none may be made.
+    """
+    with db.connect(_url(settings, create=create)) as conn:
+        try:
+            yield conn
+        except UNUSABLE as exc:
+            raise DatabaseUnusableError(f"the database failed: {db.explain(exc)}") from exc
+
+
+def _url(settings: Settings, *, create: bool) -> str:
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return embedded.ensure(settings.data_dir or embedded.default_data_dir(), create=create)
+
+
+def is_embedded(settings: Settings) -> bool:
+    """Tell whether the database is hlctl's own."""
+    return settings.database_url is None
+
+
+def init_db(settings: Settings, *, dry_run: bool) -> SchemaResult:
+    """Create or migrate the schema."""
+    with opened(settings, create=True) as conn:
+        applied = migrate.plan(conn) if dry_run else migrate.migrate(conn)
+    names = [migration.name for migration in applied]
+    return SchemaResult(applied=names, version=migrate.packaged()[-1].version, dry_run=dry_run)
+
+
+def prepare(conn: db.Connection, *, may_migrate: bool) -> None:
+    """Check that the schema is this hlctl's, in a short transaction of its own.
+
+    The embedded database belongs to hlctl alone, so its schema is made and migrated as needed (`may_migrate`).
+    """
+    try:
+        with db.transaction(conn):
+            migrate.require_current(conn)
+    except (SchemaMissingError, SchemaOlderError):
+        if not may_migrate:
+            raise
+        migrate.migrate(conn)
+
+
+def embedded_data_dir(settings: Settings) -> Path:
+    """Return where the embedded server lives; raises ConfigurationError if another database is configured."""
+    if settings.database_url is not None:
+        raise ConfigurationError(
+            "HLCTL_DATABASE_URL is set, so there is no embedded server here",
+            remedy="unset it to manage the embedded server",
+        )
+    return settings.data_dir or embedded.default_data_dir()

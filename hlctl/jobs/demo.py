@@ -1,0 +1,50 @@
+"""`demo`: the whole pipeline, once, against a simulated exchange and a throw-away database."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hlctl import embedded, sim
+from hlctl.jobs.database import init_db
+from hlctl.jobs.snapshot import Progress, snapshot
+from hlctl.jobs.status import status
+from hlctl.jobs.universe import refresh_universe
+from hlctl.results import DemoResult
+from hlctl.settings import Settings
+
+_ROWS = 2000
+_SEED = 1
+
+
+def demo(*, data: Path | None, keep: bool, tell: Callable[[str], None], progress: Progress) -> DemoResult:
+    """Start a server, make the schema, read a universe, record a minute and judge it; leave nothing behind.
+
+    `data` serves recorded answers instead of generated ones; `keep` leaves the database running.
+    """
+    started = time.monotonic()
+    world = sim.World.recorded(data) if data else sim.World.generate(seed=_SEED, rows=_ROWS)
+    data_dir = Path(tempfile.mkdtemp(prefix="hlctl-demo-"))
+    kept = False
+    try:
+        with sim.serve(world) as exchange:
+            settings = Settings(data_dir=data_dir, api_url=exchange.url, leaderboard_url=exchange.leaderboard_url)
+            tell("starting an embedded PostgreSQL and making the schema")
+            init_db(settings, dry_run=False)
+            tell("reading the leaderboard")
+            refreshed = refresh_universe(settings)
+            tell("recording a minute")
+            recorded = snapshot(settings, align=False, progress=progress)
+            judged = status(settings)
+        kept = keep
+    finally:
+        if not kept:
+            embedded.remove(data_dir)
+    return DemoResult(
+        refresh=refreshed.refresh,
+        snapshot=recorded,
+        status=judged,
+        seconds=time.monotonic() - started,
+        kept=data_dir if kept else None,
+        url=embedded.url(data_dir) if kept else None,
+    )

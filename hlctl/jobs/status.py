@@ -1,0 +1,20 @@
+"""`status`: what the database says about itself."""
+
+from hlctl import db, migrate, store
+from hlctl.jobs.database import opened
+from hlctl.results import StatusResult
+from hlctl.settings import Settings
+
+
+def status(settings: Settings) -> StatusResult:
+    """Read the judgement and the facts behind it from one snapshot of the database."""
+    with opened(settings, create=False) as conn, db.transaction(conn, read_only=True):
+        migrate.require_current(conn)
+        run = store.read_latest_run(conn)
+        return StatusResult(
+            health=store.read_health(conn),
+            run=run,
+            universe=store.read_universe(conn),
+            last_hour=store.list_last_hour(conn),
+            holders=store.summarize_minute(conn, run.snapshot_ts) if run else [],
+        )

@@ -1,0 +1,256 @@
+"""HTTP as hlctl needs it: every request has a wall-clock budget and a byte cap that no server can outlast.
+
+`requests` bounds the silence between two bytes, not the whole (a dripping server held it 20 s at timeout=2). Here each
+read of the socket itself gets what is left of the budget, status line, headers, TLS and body alike.
+"""
+
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import certifi
+from requests import PreparedRequest, Response
+from requests import exceptions as rq
+from requests.adapters import HTTPAdapter
+from requests.models import Request
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    IncompleteRead,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from hlctl import __version__
+from hlctl.model import MissingReason
+
+USER_AGENT = f"hlctl/{__version__} (+audited position record; one run a minute)"
+CHUNK = 256 * 2**10
+_MAX_RETRY_AFTER = 3600.0
+
+_budget = threading.local()
+
+
+class RequestFailedError(Exception):
+    """A request brought no body; `reason` says why, `retry_after` (seconds) when the server asks to come back."""
+
+    def __init__(self, reason: MissingReason, detail: str, *, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+def _left() -> float:
+    """Return the seconds left of this thread's budget; raises TimeoutError if none are."""
+    left: float = _budget.ends - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the request's time is used up")
+    return left
+
+
+class _BoundSocket(socket.socket):
+    """A plain socket whose every read is bound by the budget."""
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        self.settimeout(_left())
+        return super().recv_into(*args, **kwargs)
+
+
+class _BoundTLSSocket(ssl.SSLSocket):
+    """A TLS socket whose every read is bound by the budget."""
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        self.settimeout(_left())
+        return super().recv_into(*args, **kwargs)
+
+
+def _open_socket(connection: HTTPConnection) -> socket.socket:
+    """Connect to the first address that answers, within what is left of the budget."""
+    host, port = connection._dns_host, connection.port  # noqa: SLF001 - the hook urllib3 offers is this method's caller
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as exc:
+        raise NameResolutionError(host, connection, socket.gaierror(str(exc))) from exc
+    problem: OSError | None = None
+    for family, kind, protocol, _name, address in addresses:
+        sock = _BoundSocket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(_left())
+            sock.connect(address)
+        except OSError as exc:
+            sock.close()
+            problem = exc
+        else:
+            return sock
+    if isinstance(problem, TimeoutError):
+        raise ConnectTimeoutError(connection, "no answer to the connection attempt") from problem
+    raise NewConnectionError(connection, f"{problem}") from problem
+
+
+class _Connection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _open_socket(self)
+
+
+class _TLSConnection(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _open_socket(self)
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter over bound sockets, with one SSLContext for all connections: each one costs 25 ms of CPU."""
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: FBT001, FBT002 - requests' signature
+        super().init_poolmanager(connections, maxsize, block, ssl_context=_tls_context(), **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Leave the certificates to the shared context, which has read them already."""
+
+
+def _tls_context() -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = _BoundTLSSocket
+    return context
+
+
+class Transport:
+    """Connections to the exchange, shared by all threads of a run."""
+
+    def __init__(self, *, connections: int, authorization: str | None = None) -> None:
+        self._adapter = _Adapter(pool_connections=2, pool_maxsize=connections, pool_block=False)
+        self._headers = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"}
+        if authorization:
+            self._headers["Authorization"] = authorization
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._adapter.close()
+
+    def post_template(self, url: str) -> PreparedRequest:
+        """Return a prepared POST of JSON to `url`, to be copied per body."""
+        headers = {**self._headers, "Content-Type": "application/json"}
+        return Request("POST", url, headers=headers).prepare()
+
+    def post(self, template: PreparedRequest, body: bytes, *, seconds: float, limit: int) -> bytes:
+        """Send `body` and return the answer's body; raises RequestFailedError.
+
+        The whole exchange of bytes takes at most `seconds`, the answer at most `limit` bytes.
+        """
+        request = template.copy()
+        request.body = body
+        request.headers["Content-Length"] = str(len(body))
+        return b"".join(self._send(request, seconds=seconds, limit=limit))
+
+    def get(self, url: str, *, seconds: float, limit: int) -> Iterator[bytes]:
+        """Send a GET without credentials and return the answer's body in pieces; raises RequestFailedError.
+
+        The pieces must be read in the thread that called.
+        """
+        headers = {name: value for name, value in self._headers.items() if name != "Authorization"}
+        return self._send(Request("GET", url, headers=headers).prepare(), seconds=seconds, limit=limit)
+
+    def _send(self, request: PreparedRequest, *, seconds: float, limit: int) -> Iterator[bytes]:
+        _budget.ends = time.monotonic() + seconds
+        response: Response | None = None
+        whole = False
+        try:
+            response = self._adapter.send(request, stream=True, timeout=seconds, verify=True)
+            _require_ok(response)
+            received = 0
+            while chunk := response.raw.read(min(CHUNK, limit + 1), decode_content=False):
+                received += len(chunk)
+                if received > limit:
+                    raise RequestFailedError(MissingReason.TOO_BIG, f"the answer is longer than {limit} bytes")
+                yield chunk
+            whole = True
+        except (rq.RequestException, HTTPError, OSError) as exc:
+            raise _failure(exc) from exc
+        finally:
+            if response is not None:
+                if whole:
+                    response.raw.release_conn()
+                else:  # what is left on this connection belongs to nobody
+                    response.raw.close()
+
+
+def _require_ok(response: Response) -> None:
+    status = response.status_code
+    if status == 200:  # noqa: PLR2004 - the one good answer
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":
+            raise RequestFailedError(MissingReason.BAD_SHAPE, f"the answer is encoded as {encoding!r}, unasked")
+        return
+    detail = f"the exchange answered {status}"
+    if status == 429:  # noqa: PLR2004
+        retry_after = _seconds(response.headers.get("Retry-After"))
+        raise RequestFailedError(MissingReason.RATE_LIMITED, detail, retry_after=retry_after)
+    if status == 408:  # noqa: PLR2004 - the server's own word for a timeout
+        raise RequestFailedError(MissingReason.TIMEOUT, detail)
+    reason = {3: MissingReason.REDIRECT, 4: MissingReason.HTTP_4XX, 5: MissingReason.HTTP_5XX}
+    raise RequestFailedError(reason.get(status // 100, MissingReason.BAD_SHAPE), detail)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Read Retry-After, seconds or a date; None if it is absent or nonsense."""
+    if not retry_after:
+        return None
+    if retry_after.isascii() and retry_after.isdecimal():
+        return min(float(retry_after[:10]), _MAX_RETRY_AFTER)
+    try:
+        seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and everything it wraps: requests and urllib3 nest them in args, reason and __cause__."""
+    todo: list[BaseException] = [exc]
+    seen: set[int] = set()
+    while todo:
+        current = todo.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = (*current.args, getattr(current, "reason", None), current.__cause__, current.__context__)
+        todo.extend(item for item in inner if isinstance(item, BaseException))
+
+
+_REASONS: tuple[tuple[tuple[type[BaseException], ...], MissingReason, str], ...] = (
+    ((NameResolutionError, socket.gaierror), MissingReason.DNS, "the exchange's host name is unknown"),
+    ((SSLError, ssl.SSLError), MissingReason.TLS, "the TLS connection to the exchange failed"),
+    ((IncompleteRead,), MissingReason.TRUNCATED, "the answer ends too early"),
+    ((ConnectTimeoutError, ReadTimeoutError, TimeoutError), MissingReason.TIMEOUT, "no complete answer in time"),
+    ((NewConnectionError,), MissingReason.CONNECT, "cannot connect to the exchange"),
+    ((ProtocolError, OSError), MissingReason.RESET, "the exchange closed the connection"),
+)
+
+
+def _failure(exc: BaseException) -> RequestFailedError:
+    causes = list(_causes(exc))
+    for kinds, reason, words in _REASONS:
+        if any(isinstance(cause, kinds) for cause in causes):
+            return RequestFailedError(reason, words)
+    return RequestFailedError(MissingReason.INTERNAL, f"the request failed: {type(exc).__name__}")

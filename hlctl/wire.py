@@ -1,0 +1,257 @@
+"""JSON from the exchange to domain values: strict about what is read, indifferent to what is not.
+
+Shapes are those of api.md 1.2 and 2. What cannot be read truthfully is refused, with the reason its cells will carry.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from hlctl.model import Asset, LeaderboardRow, LeverageType, MissingReason, Position, WalletState
+
+ADDRESS = re.compile(r"0x[0-9a-f]{40}", re.ASCII)
+_DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,18})?", re.ASCII)
+_MAX_LEVERAGE = 1000
+_ASSETS = {asset.value: asset for asset in Asset}
+_LEVERAGE_TYPES = {kind.value: kind for kind in LeverageType}
+
+MAX_LEADERBOARD_BYTES = 128 * 2**20
+MAX_LEADERBOARD_ROWS = 1_000_000
+MAX_ROW_CHARACTERS = 64 * 2**10
+
+
+class WireError(Exception):
+    """A wallet's answer says nothing that could be recorded; `reason` is what its cells will carry."""
+
+    def __init__(self, reason: MissingReason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class LeaderboardError(Exception):
+    """A leaderboard cannot be read; the message starts with the name of the rule it breaks."""
+
+
+class _Number(str):
+    """A JSON number, kept as its text: the exchange's decimals are strings, and a float would round."""
+
+    __slots__ = ()
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise WireError(MissingReason.BAD_NUMBER)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise WireError(MissingReason.BAD_SHAPE)
+    return fields
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_Number, parse_float=_Number, parse_constant=_refuse_constant
+)
+# A leaderboard's NaN costs its row, not the document: it reads as null, which no figure may be.
+_row_decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=lambda _name: None)
+
+
+def decode_state(body: bytes) -> WalletState:
+    """Decode a clearinghouseState answer; raises WireError if any part that matters is odd."""
+    try:
+        text = body.decode()
+        state = _decoder.decode(text)
+    except UnicodeDecodeError:
+        raise WireError(MissingReason.BAD_SHAPE) from None
+    except (json.JSONDecodeError, RecursionError):
+        opened_and_not_closed = text.startswith("{") and not text.rstrip().endswith("}")
+        raise WireError(MissingReason.TRUNCATED if opened_and_not_closed else MissingReason.BAD_SHAPE) from None
+    entries = state.get("assetPositions") if type(state) is dict else None
+    if type(entries) is not list:
+        raise WireError(MissingReason.BAD_SHAPE)
+    seen: set[str] = set()
+    positions: dict[Asset, Position] = {}
+    for entry in entries:
+        fields = entry.get("position") if type(entry) is dict else None
+        coin = fields.get("coin") if type(fields) is dict else None
+        if type(coin) is not str or type(fields) is not dict:
+            raise WireError(MissingReason.BAD_SHAPE)
+        if coin in seen:
+            raise WireError(MissingReason.DUPLICATE_COIN)
+        seen.add(coin)
+        if (asset := _ASSETS.get(coin)) and (position := _position(fields)):
+            positions[asset] = position
+    return WalletState(time_ms=_milliseconds(state.get("time")), positions=positions)
+
+
+def _position(fields: dict[str, Any]) -> Position | None:
+    """Read an open position; None if its size is zero, which the oldest shape spells out."""
+    szi = _decimal(fields.get("szi"))
+    if not szi:
+        return None
+    leverage = fields.get("leverage")
+    kind = leverage.get("type") if type(leverage) is dict else None
+    value = leverage.get("value") if type(leverage) is dict else None
+    if type(kind) is not str or kind not in _LEVERAGE_TYPES or type(value) is not _Number:
+        raise WireError(MissingReason.BAD_SHAPE)
+    factor = _decimal(str(value))
+    if not 0 < factor <= _MAX_LEVERAGE:
+        raise WireError(MissingReason.BAD_NUMBER)
+    return Position(
+        szi=szi,
+        entry_px=_price(fields.get("entryPx")),
+        liq_px=_price(fields.get("liquidationPx")),
+        leverage=factor,
+        leverage_type=_LEVERAGE_TYPES[kind],
+        margin_used=_decimal(fields.get("marginUsed")),
+    )
+
+
+def _decimal(value: object) -> Decimal:
+    """Read a decimal string: digits and a point, nothing else that Decimal would take."""
+    if type(value) is not str:
+        raise WireError(MissingReason.BAD_SHAPE)
+    if not _DECIMAL.fullmatch(value):
+        raise WireError(MissingReason.BAD_NUMBER)
+    return Decimal(value)
+
+
+def _price(value: object) -> Decimal | None:
+    """Read a price that may be absent; the exchange's own schema shows "NaN" for none (api.md 1.2)."""
+    if value is None or value == "NaN":
+        return None
+    price = _decimal(value)
+    if price < 0:
+        raise WireError(MissingReason.BAD_NUMBER)
+    return price
+
+
+def _milliseconds(value: object) -> int | None:
+    if value is None:
+        return None
+    if type(value) is not _Number or not value.isdecimal() or len(value) > 15:  # noqa: PLR2004 - keeps int() small
+        raise WireError(MissingReason.BAD_SHAPE)
+    return int(value)
+
+
+def read_leaderboard(chunks: Iterable[bytes]) -> Iterator[LeaderboardRow | None]:
+    """Read a leaderboard as it arrives: one item per row, None for a row that cannot be read.
+
+    Never holds more than a chunk and a row. Raises LeaderboardError unless the document is whole: it must open with
+    `{"leaderboardRows": [`, every row must be an object, and the document must close with nothing behind it.
+    """
+    text = _Text(chunks)
+    text.expect("{")
+    while True:
+        key = text.value()
+        text.expect(":")
+        if key == "leaderboardRows":
+            break
+        text.value()
+        if text.expect(",}") == "}":
+            raise LeaderboardError("bad_shape: there is no leaderboardRows")
+    text.expect("[")
+    if text.peek() == "]":
+        text.expect("]")
+    else:
+        count = 0
+        while True:
+            count += 1
+            if count > MAX_LEADERBOARD_ROWS:
+                raise LeaderboardError(f"too_big: more than {MAX_LEADERBOARD_ROWS:,} rows")
+            yield _row(text.value())
+            if text.expect(",]") == "]":
+                break
+    while text.expect(",}") == ",":
+        text.value()
+        text.expect(":")
+        text.value()
+    if text.peek():
+        raise LeaderboardError("bad_shape: something follows the document")
+
+
+class _Text:
+    """A JSON document that arrives in pieces, read value by value."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._buffer = ""
+        self._at = 0
+        self._bytes = 0
+
+    def _more(self) -> bool:
+        """Drop what was read and take in the next chunk; False at the end."""
+        chunk = next(self._chunks, None)
+        self._bytes += len(chunk or b"")
+        if self._bytes > MAX_LEADERBOARD_BYTES:
+            raise LeaderboardError(f"too_big: more than {MAX_LEADERBOARD_BYTES // 2**20} MiB")
+        try:
+            fresh = self._utf8.decode(chunk or b"", final=chunk is None)
+        except UnicodeDecodeError:
+            raise LeaderboardError("bad_shape: the text is not UTF-8") from None
+        self._buffer = self._buffer[self._at :] + fresh
+        self._at = 0
+        return chunk is not None
+
+    def peek(self) -> str:
+        """Return the next character that is not white space, or "" at the end."""
+        while True:
+            while self._at < len(self._buffer):
+                character = self._buffer[self._at]
+                if character not in " \t\r\n":
+                    return character
+                self._at += 1
+            if not self._more():
+                return ""
+
+    def expect(self, allowed: str) -> str:
+        """Read one of the allowed characters."""
+        character = self.peek()
+        if not character:
+            raise LeaderboardError("truncated: the document does not close")
+        if character not in allowed:
+            raise LeaderboardError(f"bad_shape: {character!r} where one of {allowed!r} belongs")
+        self._at += 1
+        return character
+
+    def value(self) -> Any:  # noqa: ANN401 - any JSON value
+        """Read one JSON value, taking in more text while it is not complete."""
+        while True:
+            self.peek()
+            try:
+                value, end = _row_decoder.raw_decode(self._buffer, self._at)
+            except (json.JSONDecodeError, RecursionError, WireError) as exc:
+                if isinstance(exc, json.JSONDecodeError) and len(self._buffer) - self._at <= MAX_ROW_CHARACTERS:
+                    if self._more():
+                        continue
+                    raise LeaderboardError("truncated: the document does not close") from None
+                raise LeaderboardError("bad_shape: a row is not JSON, or longer than 64 KiB") from None
+            length = end - self._at
+            # At the end of the text so far a number could go on in the next chunk.
+            if end == len(self._buffer) and self._more():
+                continue
+            self._at += length
+            return value
+
+
+def _row(row: object) -> LeaderboardRow | None:
+    """Read a leaderboard row; None if it cannot be: a missing month window counts as nothing earned."""
+    try:
+        address = row["ethAddress"].lower()  # type: ignore[index]
+        windows = dict(row["windowPerformances"])  # type: ignore[index]
+        month = windows.get("month", {})
+        if not ADDRESS.fullmatch(address):
+            return None
+        return LeaderboardRow(
+            address=address,
+            month_pnl=_decimal(month.get("pnl", "0.0")),
+            month_roi=_decimal(month.get("roi", "0.0")),
+            month_volume=_decimal(month.get("vlm", "0.0")),
+            account_value=_decimal(row["accountValue"]),  # type: ignore[index]
+        )
+    except (WireError, TypeError, ValueError, KeyError, AttributeError):  # any other shape than a row's
+        return None
