@@ -124,7 +124,7 @@ class Plan:
         if not self._fresh and not self._again:
             return Wait(None) if self._in_flight else Stop()
         # Until somebody has answered only a few wallets are tried: a dead exchange costs a few requests, not all.
-        may_start = bool(self._fresh) and (self._heard or len(self._in_flight) + len(self._again) < self._probe)
+        may_start = bool(self._fresh) and (self._heard or len(self._attempts) < self._probe)
         again_at = self._again[0][0] if self._again else math.inf
         ready = max(self._resume, self._free_at(now), now if may_start else again_at)
         if ready > now:

@@ -145,14 +145,16 @@ def read_leaderboard(chunks: Iterable[bytes]) -> Iterator[LeaderboardRow | None]
     """
     text = _Text(chunks)
     text.expect("{")
-    while True:
+    while text.peek() != "}":
         key = text.value()
         text.expect(":")
         if key == "leaderboardRows":
             break
         text.value()
-        if text.expect(",}") == "}":
-            raise LeaderboardError("bad_shape: there is no leaderboardRows")
+        if text.peek() != "}":
+            text.expect(",")
+    else:
+        raise LeaderboardError("bad_shape: there is no leaderboardRows")
     text.expect("[")
     if text.peek() == "]":
         text.expect("]")
@@ -242,9 +244,9 @@ def _row(row: object) -> LeaderboardRow | None:
     """Read a leaderboard row; None if it cannot be: a missing month window counts as nothing earned."""
     try:
         address = row["ethAddress"].lower()  # type: ignore[index]
-        windows = dict(row["windowPerformances"])  # type: ignore[index]
-        month = windows.get("month", {})
-        if not ADDRESS.fullmatch(address):
+        windows = row["windowPerformances"]  # type: ignore[index]
+        month = dict(windows).get("month", {})
+        if type(windows) is not list or not ADDRESS.fullmatch(address):
             return None
         return LeaderboardRow(
             address=address,

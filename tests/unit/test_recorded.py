@@ -111,5 +111,7 @@ def test_a_recorded_answer_decodes_to_exactly_the_positions_in_it(number: str) -
 
 def test_the_table_covers_every_recorded_answer() -> None:
     """A recording that nobody checked proves nothing."""
-    files = {entry["file"].split("/")[1][:2] for entry in json.loads((RECORDED / "clearinghouse/index.json").read_text())}
+    files = {
+        entry["file"].split("/")[1][:2] for entry in json.loads((RECORDED / "clearinghouse/index.json").read_text())
+    }
     assert set(HELD) == files

@@ -1,0 +1,289 @@
+"""The rules of a minute: judging answers, and the plan of whom to ask when."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hlctl.minute import RATE_WINDOW, Plan, Send, Stop, Wait, capacity, judge
+from hlctl.model import Held, MissingReason, Wallet, WalletState
+
+M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
+HELD = Held(M, {})
+
+
+def wallets(count: int) -> list[Wallet]:
+    return [Wallet(number, f"0x{number:040x}") for number in range(1, count + 1)]
+
+
+def make_plan(
+    count: int = 200,
+    *,
+    deadline: float = 50.0,
+    max_attempts: int = 3,
+    limit: float = math.inf,
+    concurrency: int = 8,
+    sent_before: Sequence[tuple[int, float]] = (),
+) -> Plan:
+    return Plan(
+        wallets(count),
+        seed=7,
+        deadline=deadline,
+        max_attempts=max_attempts,
+        capacity=limit,
+        concurrency=concurrency,
+        sent_before=sent_before,
+    )
+
+
+def state(time_ms: int | None) -> WalletState:
+    return WalletState(time_ms=time_ms, positions={})
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "expected"),
+    [
+        (-5_001, MissingReason.STALE),
+        (-5_000, None),
+        (0, None),
+        (65_000, None),
+        (65_001, MissingReason.STALE),
+    ],
+)
+def test_an_answer_counts_only_if_the_exchange_dates_it_near_the_minute(
+    offset_ms: int, expected: MissingReason | None
+) -> None:
+    """A fact of another minute must not be recorded as one of this."""
+    seen = M + timedelta(seconds=3)
+    answer = judge(state(round(M.timestamp() * 1000) + offset_ms), minute=M, observed_at=seen)
+    assert answer == (expected or Held(seen, {}))
+
+
+def test_an_answer_without_a_time_is_stale() -> None:
+    """The oldest recorded shape has no time: nothing says which minute it speaks of."""
+    assert judge(state(None), minute=M, observed_at=M) is MissingReason.STALE
+
+
+@pytest.mark.parametrize("seconds", [-0.001, 60.0])
+def test_an_answer_received_outside_the_minute_is_late(seconds: float) -> None:
+    """The database refuses such a row, and one row refused would cost the whole minute."""
+    answer = judge(state(round(M.timestamp() * 1000)), minute=M, observed_at=M + timedelta(seconds=seconds))
+    assert answer is MissingReason.LATE
+
+
+def test_every_wallet_is_asked_once_when_all_answer() -> None:
+    """A good minute costs one request a wallet."""
+    plan, asked = make_plan(), []
+    while isinstance(step := plan.step(1.0), Send):
+        asked.append(step.wallet)
+        plan.answered(step.wallet, HELD)
+    assert sorted(wallet.wallet_id for wallet in asked) == list(range(1, 201))
+    assert (plan.requests_sent, plan.retries) == (200, 0)
+    assert asked != wallets(200), "neighbours in rank must not be asked together"
+
+
+def test_the_order_is_a_function_of_the_minute() -> None:
+    """A replay of a minute asks in the same order."""
+    first, second = make_plan(), make_plan()
+    assert [first.step(0.0) for _ in range(20)] == [second.step(0.0) for _ in range(20)]
+
+
+def test_a_failure_that_can_heal_is_retried_after_a_while_and_three_times_at_most() -> None:
+    """Retries wait about 0.5 and 1.5 s, and then the reason stands."""
+    plan, now, sent = make_plan(1), 0.0, []
+    plan._extra = 5  # one wallet's share would be a single retry
+    while not isinstance(step := plan.step(now), Stop):
+        if isinstance(step, Send):
+            sent.append(now)
+            plan.failed(step.wallet, MissingReason.HTTP_5XX, now)
+        else:
+            assert step.until is not None
+            now = step.until
+    assert len(sent) == 3
+    assert 0.4 <= sent[1] - sent[0] <= 0.6
+    assert 1.2 <= sent[2] - sent[1] <= 1.8
+    assert set(plan.close().values()) == {MissingReason.HTTP_5XX}
+
+
+@pytest.mark.parametrize("reason", [MissingReason.BAD_SHAPE, MissingReason.HTTP_4XX, MissingReason.TLS])
+def test_a_failure_that_cannot_heal_is_not_retried(reason: MissingReason) -> None:
+    """Asking again would only cost weight."""
+    plan = make_plan(1)
+    step = plan.step(0.0)
+    assert isinstance(step, Send)
+    plan.failed(step.wallet, reason, 0.0)
+    assert isinstance(plan.step(0.0), Stop)
+    assert plan.close() == {step.wallet: reason}
+
+
+def test_retries_never_exceed_a_quarter_of_the_wallets() -> None:
+    """A storm of errors must not become a storm of requests."""
+    plan, now = make_plan(), 0.0
+    step = plan.step(now)
+    assert isinstance(step, Send)
+    plan.answered(step.wallet, HELD)
+    while not isinstance(step := plan.step(now), Stop):
+        if isinstance(step, Send):
+            plan.failed(step.wallet, MissingReason.HTTP_5XX, now)
+        else:
+            assert step.until is not None
+            now = step.until
+    assert plan.retries == 50
+    assert plan.requests_sent == 250
+
+
+def test_a_retry_that_would_miss_the_deadline_is_not_planned() -> None:
+    """The minute's end is not moved by a failure."""
+    plan = make_plan(1, deadline=50.0)
+    step = plan.step(49.8)
+    assert isinstance(step, Send)
+    plan.failed(step.wallet, MissingReason.TIMEOUT, 49.9)
+    assert isinstance(plan.step(49.9), Stop)
+
+
+def test_a_dead_exchange_costs_sixty_requests_at_most_and_opens_the_breaker() -> None:
+    """With nobody answering, 20 wallets are proof enough; the others are not even tried."""
+    plan, now = make_plan(), 0.0
+    while not isinstance(step := plan.step(now), Stop):
+        if isinstance(step, Send):
+            plan.failed(step.wallet, MissingReason.CONNECT, now)
+        else:
+            assert step.until is not None
+            now = step.until
+    assert plan.requests_sent <= 60
+    assert plan.error is not None
+    reasons = list(plan.close().values())
+    assert reasons.count(MissingReason.CONNECT) == 20
+    assert reasons.count(MissingReason.BREAKER) == 180
+
+
+def test_one_answer_keeps_the_breaker_closed_for_the_run() -> None:
+    """A third of the wallets failing is a partial minute, not a dead exchange."""
+    plan = make_plan(100, max_attempts=1)
+    for number in range(100):
+        step = plan.step(0.0)
+        assert isinstance(step, Send)
+        if number == 19:
+            plan.answered(step.wallet, HELD)
+        else:
+            plan.failed(step.wallet, MissingReason.HTTP_5XX, 0.0)
+    assert plan.error is None
+    assert list(plan.close().values()).count(MissingReason.HTTP_5XX) == 99
+
+
+def test_a_429_makes_everybody_wait() -> None:
+    """The limit is the address's, not the wallet's."""
+    plan = make_plan()
+    first, second = plan.step(0.0), plan.step(0.0)
+    assert isinstance(first, Send)
+    assert isinstance(second, Send)
+    plan.failed(first.wallet, MissingReason.RATE_LIMITED, 0.1, retry_after=7.0)
+    plan.failed(second.wallet, MissingReason.RATE_LIMITED, 0.2)
+    step = plan.step(1.0)
+    assert isinstance(step, Wait)
+    assert step.until == pytest.approx(7.1)
+    assert isinstance(plan.step(7.1), Send)
+    assert plan.rate_limited == 2
+
+
+def test_a_429_that_asks_to_wait_beyond_the_deadline_ends_the_run() -> None:
+    """What was not asked is missing because of the limit, and the answers so far are published now."""
+    plan = make_plan(10)
+    step, other = plan.step(0.0), plan.step(0.0)
+    assert isinstance(step, Send)
+    assert isinstance(other, Send)
+    plan.answered(other.wallet, HELD)
+    plan.failed(step.wallet, MissingReason.RATE_LIMITED, 0.1, retry_after=3600)
+    assert isinstance(plan.step(0.2), Stop)
+    assert plan.is_over(0.2)
+    reasons = list(plan.close().values())
+    assert reasons.count(MissingReason.RATE_LIMITED) == 9
+
+
+def test_cool_downs_in_a_row_grow() -> None:
+    """A server that does not say how long is given more time each time."""
+    plan = make_plan()
+    waits, now = [], 0.0
+    for _ in range(3):
+        step = plan.step(now)
+        assert isinstance(step, Send)
+        plan.failed(step.wallet, MissingReason.RATE_LIMITED, now)
+        wait = plan.step(now)
+        assert isinstance(wait, Wait)
+        assert wait.until is not None
+        waits.append(wait.until - now)
+        now = wait.until
+    assert waits == sorted(waits)
+    assert waits[2] > 2 * waits[0]
+
+
+def test_what_is_open_at_the_end_is_late_unless_it_failed_before() -> None:
+    """The last thing known of a wallet is the better reason."""
+    plan = make_plan(3)
+    sent = [step.wallet for step in (plan.step(0.0), plan.step(0.0)) if isinstance(step, Send)]
+    plan.failed(sent[0], MissingReason.RESET, 0.0)
+    answers = plan.close()
+    assert answers[sent[0]] is MissingReason.RESET
+    assert answers[sent[1]] is MissingReason.LATE
+    assert len(answers) == 3
+
+
+def test_a_signal_names_its_reason() -> None:
+    """Cancelled is not late."""
+    assert set(make_plan(3).close(MissingReason.CANCELLED).values()) == {MissingReason.CANCELLED}
+
+
+def test_capacity_is_five_sixths_of_the_limit_in_states() -> None:
+    """1,000 of 1,200 weight, two a request; 0 means no limit."""
+    assert capacity(1200) == 500
+    assert math.isinf(capacity(0))
+
+
+def test_what_the_run_before_sent_counts_against_the_limit() -> None:
+    """Two runs in a row share the exchange's window."""
+    plan = make_plan(300, limit=500, sent_before=[(300, -10.0)])
+    sent = 0
+    while isinstance(step := plan.step(5.0), Send):
+        sent += 1
+        plan.answered(step.wallet, HELD)
+    assert sent == 200
+    assert step == Wait(50.0), "the earlier requests leave the window 60 s after they were sent"
+
+
+@given(
+    count=st.integers(1, 120),
+    limit=st.integers(1, 80),
+    before=st.lists(st.tuples(st.integers(0, 60), st.floats(-70, 0)), max_size=3),
+    pace=st.floats(0.01, 2.0),
+    outcomes=st.lists(st.sampled_from(["ok", "5xx", "429"]), min_size=1, max_size=30),
+)
+def test_no_sixty_seconds_ever_see_more_requests_than_allowed(
+    count: int, limit: int, before: list[tuple[int, float]], pace: float, outcomes: list[str]
+) -> None:
+    """Whatever happens, retries and the runs before included."""
+    plan = make_plan(count, limit=limit, sent_before=before)
+    now, sent, turn = 0.0, [], 0
+    while not isinstance(step := plan.step(now), Stop):
+        if isinstance(step, Wait):
+            assert step.until is not None, "nothing is in flight"
+            assert step.until > now
+            now = step.until
+            continue
+        sent.append(now)
+        outcome = outcomes[turn % len(outcomes)]
+        turn += 1
+        now += pace
+        if outcome == "ok":
+            plan.answered(step.wallet, HELD)
+        else:
+            reason = MissingReason.HTTP_5XX if outcome == "5xx" else MissingReason.RATE_LIMITED
+            plan.failed(step.wallet, reason, now)
+    everything = sorted([*sent, *(at for n, at in before for _ in range(n))])
+    budget = max([limit, *(sum(n for n, at in before if start <= at < start + RATE_WINDOW) for _, start in before)])
+    for start in sent:
+        assert sum(start - RATE_WINDOW < at <= start for at in everything) <= budget
+    assert set(plan.close()) == set(wallets(count))
+    assert plan.retries <= math.ceil(count / 4)
