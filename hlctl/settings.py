@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
+from io import StringIO
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,8 +26,12 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 def _web_address(value: str) -> str:
     """Accept https anywhere and http on loopback; never user info, which would end up in logs."""
-    parts = urlsplit(value)
-    host = parts.hostname or ""
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+        _port = parts.port  # raises where it is no number
+    except ValueError:
+        raise ValueError("is not a web address") from None  # its own message would repeat the value
     if parts.scheme not in {"https", "http"} or not host:
         raise ValueError("must be an https:// address")
     if parts.username or parts.password:
@@ -118,7 +123,7 @@ def load(config: Path | None = None) -> Settings:
     in_file: Mapping[str, str | None] = {}
     if file is not None:
         try:
-            in_file = dotenv_values(stream=file.open(encoding="utf-8"), interpolate=False)
+            in_file = dotenv_values(stream=StringIO(file.read_text(encoding="utf-8")), interpolate=False)
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigurationError(f"cannot read the settings file {file}: {_why(exc)}") from None
     in_environment = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
@@ -155,8 +160,9 @@ def _secrets_from_files(given: Mapping[str, str | None]) -> dict[str, Any]:
 def _refuse_unknown(names: Iterable[str], where: str) -> None:
     for name in names:
         if name not in KNOWN:
-            close = get_close_matches(name, KNOWN, n=1)
-            hint = f"did you mean {close[0]}?" if close else "see the README for the settings there are"
+            endings = [known.removeprefix(PREFIX) for known in KNOWN]
+            close = get_close_matches(name.removeprefix(PREFIX), endings, n=1)
+            hint = f"did you mean {PREFIX}{close[0]}?" if close else "see the README for the settings there are"
             raise ConfigurationError(f"{name} in {where} is no setting of hlctl", remedy=hint)
 
 

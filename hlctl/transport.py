@@ -242,8 +242,9 @@ _REASONS: tuple[tuple[tuple[type[BaseException], ...], MissingReason, str], ...]
     ((NameResolutionError, socket.gaierror), MissingReason.DNS, "the exchange's host name is unknown"),
     ((SSLError, ssl.SSLError), MissingReason.TLS, "the TLS connection to the exchange failed"),
     ((IncompleteRead,), MissingReason.TRUNCATED, "the answer ends too early"),
-    ((ConnectTimeoutError, ReadTimeoutError, TimeoutError), MissingReason.TIMEOUT, "no complete answer in time"),
+    # Before the timeouts, because urllib3 derives it from one.
     ((NewConnectionError,), MissingReason.CONNECT, "cannot connect to the exchange"),
+    ((TimeoutError, rq.Timeout, ConnectTimeoutError, ReadTimeoutError), MissingReason.TIMEOUT, "no answer in time"),
     ((ProtocolError, OSError), MissingReason.RESET, "the exchange closed the connection"),
 )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from hlctl import db, embedded, migrate
+from hlctl import db, migrate
 from hlctl.errors import ConfigurationError, DatabaseUnusableError, SchemaMissingError, SchemaOlderError
 from hlctl.results import SchemaResult
 from hlctl.settings import Settings
@@ -37,6 +37,8 @@ def opened(settings: Settings, *, create: bool) -> Iterator[db.Connection]:
 def _url(settings: Settings, *, create: bool) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
+    from hlctl import embedded  # noqa: PLC0415 - who has a database of his own never loads it
+
     return embedded.ensure(settings.data_dir or embedded.default_data_dir(), create=create)
 
 
@@ -74,4 +76,6 @@ def embedded_data_dir(settings: Settings) -> Path:
             "HLCTL_DATABASE_URL is set, so there is no embedded server here",
             remedy="unset it to manage the embedded server",
         )
+    from hlctl import embedded  # noqa: PLC0415
+
     return settings.data_dir or embedded.default_data_dir()

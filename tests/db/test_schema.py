@@ -1,0 +1,273 @@
+"""The schema: what is there, what it refuses, and that every query file fits it."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from hlctl import db
+from hlctl.model import Asset, LeverageType, MissingReason
+
+ELEVEN = {
+    "wallet_universe_runs", "wallet_universe_members", "wallet_universe_current", "wallet_snapshots",
+    "snapshot_anomalies", "ingest_runs", "ingest_health", "signals", "signal_contributors", "alerts", "alert_state",
+}  # fmt: skip
+VIEWS = {"v_positions", "v_universe", "v_latest_health", "v_latest_signals", "v_recent_alerts"}
+M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
+RUN = int(M.timestamp()) // 60
+QUERIES = sorted((db.sql_root() / "queries").glob("*.sql"))
+
+
+def relations(conn: db.Connection, kinds: str) -> set[str]:
+    rows = conn.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = ANY (%s)"
+        " AND NOT relispartition",
+        [list(kinds)],
+    )
+    return {name for (name,) in rows}
+
+
+def test_there_are_the_eleven_tables_and_the_two_beside_them(rolled_back: db.Connection) -> None:
+    """The names are the contract with everybody who reads the record."""
+    assert relations(rolled_back, "rp") == ELEVEN | {"wallets", "schema_migrations"}
+    assert relations(rolled_back, "v") == VIEWS
+
+
+def test_every_table_view_and_column_has_a_comment(rolled_back: db.Connection) -> None:
+    """The comments are what a DBA reads first."""
+    silent = rolled_back.execute("""
+        SELECT c.relname, a.attname
+          FROM pg_class c
+          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
+           AND coalesce(trim(col_description(c.oid, a.attnum)), '') = ''
+        UNION ALL
+        SELECT c.relname, '(itself)'
+          FROM pg_class c
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
+           AND coalesce(trim(obj_description(c.oid)), '') = ''
+    """).fetchall()
+    assert silent == []
+
+
+def test_no_column_is_a_float(rolled_back: db.Connection) -> None:
+    """A float rounds money."""
+    floats = rolled_back.execute(
+        "SELECT table_name, column_name FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND data_type IN ('real', 'double precision')"
+    ).fetchall()
+    assert floats == []
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("asset", Asset), ("leverage_type", LeverageType), ("missing_reason", MissingReason)],
+)
+def test_the_enums_are_the_models(rolled_back: db.Connection, name: str, values: Any) -> None:
+    """The assets and reasons are written down twice, so they are compared."""
+    rows = rolled_back.execute(
+        "SELECT enumlabel FROM pg_enum WHERE enumtypid = %s::regtype ORDER BY enumsortorder", [name]
+    )
+    assert [label for (label,) in rows] == [value.value for value in values]
+
+
+def test_alert_state_has_its_seven_rows(rolled_back: db.Connection) -> None:
+    """Later work updates them and inserts none."""
+    rows = rolled_back.execute("SELECT asset, alert_type FROM alert_state").fetchall()
+    assert set(rows) == {
+        *((asset, kind) for asset in ("HYPE", "BTC", "ETH") for kind in ("regime_change", "exit_cluster")),
+        ("SYSTEM", "system_stale"),
+    }
+
+
+def test_nothing_ties_cells_to_other_tables(rolled_back: db.Connection) -> None:
+    """No foreign key, trigger or identity: the rules that keep a distributed engine possible."""
+    keys = rolled_back.execute(
+        "SELECT conname FROM pg_constraint WHERE contype = 'f'"
+        " AND 'wallet_snapshots'::regclass IN (conrelid, confrelid)"
+    ).fetchall()
+    triggers = rolled_back.execute(
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'wallet_snapshots'::regclass AND NOT tgisinternal"
+    ).fetchall()
+    identities = rolled_back.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'wallet_snapshots'::regclass AND attidentity <> ''"
+    ).fetchall()
+    unique = rolled_back.execute("""
+        SELECT i.indexrelid::regclass::text,
+               array(SELECT attname::text FROM pg_attribute WHERE attrelid = i.indrelid AND attnum = ANY (i.indkey))
+          FROM pg_index i
+         WHERE i.indrelid = 'wallet_snapshots'::regclass AND i.indisunique
+    """).fetchall()
+    assert (keys, triggers, identities) == ([], [], [])
+    assert unique
+    assert all({"snapshot_ts", "wallet_id"} <= set(columns) for _, columns in unique)
+
+
+# ---- query files
+
+
+@pytest.mark.parametrize("file", QUERIES, ids=lambda file: file.stem)
+def test_a_query_file_is_one_statement_that_the_schema_understands(rolled_back: db.Connection, file: Path) -> None:
+    """A renamed column fails here, not at night."""
+    text = file.read_text()
+    assert text.startswith("-- "), "a query says what it does"
+    statement = re.sub(r"%\(\w+\)s", "NULL", text)
+    assert "%" not in statement, "psycopg takes a lone per cent sign for a parameter, in a comment too"
+    if "CREATE TABLE" in statement:
+        rolled_back.execute(statement.encode())
+    else:
+        rolled_back.execute(b"PREPARE probe AS " + statement.encode())
+
+
+def test_every_query_file_is_used_and_every_used_query_exists() -> None:
+    """A query without a caller rots, a caller without a query fails at run time."""
+    package = Path(db.__file__).parent
+    code = "\n".join(file.read_text() for file in package.glob("*.py"))
+    named = set(re.findall(r'query\("(\w+)"\)', code)) | set(re.findall(r'fetch_one\(\s*conn,\s*"(\w+)"', code))
+    assert named == {file.stem for file in QUERIES}
+
+
+def test_no_statement_reads_cells_and_writes_another_table() -> None:
+    """Such a statement is refused where the cells are distributed."""
+    for file in QUERIES:
+        text = re.sub(r"--.*", "", file.read_text())
+        writes = re.findall(r"(?:INSERT INTO|UPDATE|DELETE FROM)\s+(\w+)", text)
+        if "wallet_snapshots" in text and writes:
+            assert set(writes) <= {"wallet_snapshots", "SET"}, file.stem
+
+
+# ---- what cells refuse
+
+CELL: dict[str, Any] = {
+    "snapshot_ts": M, "observed_at": M, "wallet_id": 1, "asset": "BTC", "ingest_run_id": RUN, "attempt": 1,
+    "position_szi": 1, "entry_px": 2, "liq_px": 3, "leverage": 4, "leverage_type": "cross", "margin_used": 5,
+}  # fmt: skip
+NULLED: dict[str, Any] = {
+    **dict.fromkeys(
+        ("observed_at", "position_szi", "entry_px", "liq_px", "leverage", "leverage_type", "margin_used"), None
+    ),
+    "missing_reason": "late",
+}
+
+
+def insert(conn: db.Connection, **overrides: Any) -> None:
+    cell = {**CELL, **overrides}
+    conn.execute(
+        sql.SQL("INSERT INTO wallet_snapshots ({}) VALUES ({})").format(
+            sql.SQL(", ").join(map(sql.Identifier, cell)), sql.SQL(", ").join(map(sql.Placeholder, cell))
+        ),
+        cell,
+    )
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {},
+        NULLED,
+        {"position_szi": 0, "entry_px": None, "liq_px": None, "leverage": None, "leverage_type": None,
+         "margin_used": None},
+        {"liq_px": None, "entry_px": None},
+        {"position_szi": -1, "margin_used": -1},
+        {"observed_at": M + timedelta(seconds=59.999999)},
+        {"is_dirty": True, "dirty_reason": "x"},
+    ],
+)  # fmt: skip
+def test_a_truthful_cell_is_taken(rolled_back: db.Connection, good: dict[str, Any]) -> None:
+    """Held, missing, flat, without prices, short, at the minute's last moment."""
+    insert(rolled_back, **good)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"snapshot_ts": M + timedelta(seconds=1), "ingest_run_id": RUN},
+        {"ingest_run_id": RUN + 1},
+        {"observed_at": M - timedelta(microseconds=1)},
+        {"observed_at": M + timedelta(seconds=60)},
+        {"position_szi": None},
+        {"missing_reason": "late"},
+        {**NULLED, "missing_reason": None},
+        {**NULLED, "observed_at": M},
+        {**NULLED, "entry_px": 1},
+        {"position_szi": 0},
+        {"leverage": None},
+        {"leverage_type": None},
+        {"margin_used": None},
+        {"position_szi": "NaN"},
+        {"position_szi": "Infinity"},
+        {"position_szi": "-Infinity"},
+        {"position_szi": "1e15"},
+        {"entry_px": "NaN"},
+        {"entry_px": -1},
+        {"liq_px": "Infinity"},
+        {"liq_px": -1},
+        {"leverage": 0},
+        {"leverage": 1001},
+        {"leverage": "NaN"},
+        {"margin_used": "NaN"},
+        {"is_dirty": True},
+        {"dirty_reason": "x"},
+        {"attempt": 0},
+    ],
+)
+def test_an_untruthful_cell_is_refused(rolled_back: db.Connection, bad: dict[str, Any]) -> None:
+    """The last wall, whatever a bug upstream lets through."""
+    with pytest.raises(psycopg.errors.CheckViolation):
+        insert(rolled_back, **bad)
+
+
+@pytest.mark.parametrize("coin", ["SOL", "btc", "xyz:BTC"])
+def test_an_asset_that_is_not_recorded_is_refused(rolled_back: db.Connection, coin: str) -> None:
+    """The assets are fixed."""
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+        insert(rolled_back, asset=coin)
+
+
+@pytest.mark.parametrize("address", ["0x" + "A" * 40, "0x" + "a" * 39, "0X" + "a" * 40, " 0x" + "a" * 40, ""])
+def test_an_address_in_another_form_is_refused(rolled_back: db.Connection, address: str) -> None:
+    """One wallet has one spelling."""
+    with pytest.raises(psycopg.errors.CheckViolation):
+        rolled_back.execute("INSERT INTO wallets (address) VALUES (%s)", [address])
+
+
+# ---- partitions
+
+
+def partition_of(conn: db.Connection, moment: datetime) -> str:
+    row = conn.execute(
+        "SELECT tableoid::regclass::text FROM wallet_snapshots WHERE snapshot_ts = %s", [moment]
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
+def test_todays_and_the_next_seven_days_partitions_are_there_from_the_start(rolled_back: db.Connection) -> None:
+    """The first minute must not fall into DEFAULT."""
+    made = rolled_back.execute("SELECT ensure_partitions(7)").fetchone()
+    assert made == (0,)
+    days = rolled_back.execute(
+        "SELECT count(*) FROM pg_inherits WHERE inhparent = 'wallet_snapshots'::regclass"
+    ).fetchone()
+    assert days == (9,), "eight days and DEFAULT"
+
+
+def test_a_minute_without_a_partition_is_kept_and_moves_to_its_day_later(conn: db.Connection, set_clock: Any) -> None:
+    """A late partition costs nothing."""
+    insert(conn)
+    assert partition_of(conn, M) == "wallet_snapshots_default"
+    set_clock(M, running=False)
+    assert conn.execute("SELECT ensure_partitions(0)").fetchone() == (1,)
+    assert partition_of(conn, M) == "wallet_snapshots_20260106"
+
+
+def test_the_day_is_utc_whatever_the_session_says(conn: db.Connection, set_clock: Any) -> None:
+    """A server in Tokyo keeps the same days."""
+    conn.execute("SET timezone = 'Asia/Tokyo'")
+    set_clock(datetime(2026, 1, 6, 23, 59, tzinfo=UTC), running=False)
+    conn.execute("SELECT ensure_partitions(0)")
+    insert(conn)
+    assert partition_of(conn, M) == "wallet_snapshots_20260106"

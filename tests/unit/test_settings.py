@@ -1,0 +1,202 @@
+"""Settings: every rule, and that no message shows a value."""
+
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hlctl import settings
+from hlctl.errors import ConfigurationError, ExitCode
+
+CANARY = "TOPSECRET"
+
+
+def load(monkeypatch: pytest.MonkeyPatch, config: Path | None = None, /, **environment: Any) -> settings.Settings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return settings.load(config)
+
+
+def problem(monkeypatch: pytest.MonkeyPatch, config: Path | None = None, /, **environment: Any) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as caught:
+        load(monkeypatch, config, **environment)
+    assert caught.value.exit_code is ExitCode.SETUP
+    assert CANARY not in f"{caught.value} {caught.value.remedy}"
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_the_defaults_are_the_documented_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any set-up it runs."""
+    assert load(monkeypatch).model_dump() == {
+        "database_url": None,
+        "data_dir": None,
+        "api_url": "https://api.hyperliquid.xyz",
+        "leaderboard_url": "https://stats-data.hyperliquid.xyz/Mainnet/leaderboard",
+        "api_authorization": None,
+        "universe_size": 200,
+        "universe_min_valid": Decimal("0.90"),
+        "universe_refresh_hours": Decimal(6),
+        "max_concurrency": 8,
+        "request_timeout": 8.0,
+        "max_attempts": 3,
+        "rate_limit": 1200,
+        "deadline": 50.0,
+        "coverage_success": Decimal(95),
+        "coverage_failed": Decimal(80),
+        "stale_after": 180,
+        "log_level": "warning",
+    }
+
+
+def test_the_environment_outranks_the_file_and_the_file_the_defaults(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The order everybody expects."""
+    file = tmp_path / "hlctl.env"
+    file.write_text("# a comment\nHLCTL_UNIVERSE_SIZE=50\nHLCTL_MAX_CONCURRENCY=4\n")
+    found = load(monkeypatch, file, HLCTL_UNIVERSE_SIZE="60")
+    assert (found.universe_size, found.max_concurrency, found.max_attempts) == (60, 4, 3)
+
+
+def test_the_file_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Unit files set variables more easily than options."""
+    file = tmp_path / "hlctl.env"
+    file.write_text("HLCTL_UNIVERSE_SIZE=50\n")
+    assert load(monkeypatch, HLCTL_CONFIG=str(file)).universe_size == 50
+
+
+def test_a_env_file_in_the_working_directory_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Somebody else's folder must not configure hlctl."""
+    (tmp_path / ".env").write_text("HLCTL_UNIVERSE_SIZE=50\n")
+    monkeypatch.chdir(tmp_path)
+    assert load(monkeypatch).universe_size == 200
+
+
+def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An operator who names a file means it."""
+    assert "nowhere.env" in str(problem(monkeypatch, tmp_path / "nowhere.env"))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("HLCTL_UNIVERSE_SIZ", "did you mean HLCTL_UNIVERSE_SIZE?"),
+        ("HLCTL_DATABASEURL", "did you mean HLCTL_DATABASE_URL?"),
+        ("HLCTL_MAX_CONCURENCY", "did you mean HLCTL_MAX_CONCURRENCY?"),
+        ("HLCTL_Q", "see the README for the settings there are"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, hint: str
+) -> None:
+    """A misspelt setting that is ignored is found at night."""
+    error = problem(monkeypatch, **{name: CANARY})
+    assert (name in str(error), error.remedy) == (True, hint)
+    monkeypatch.delenv(name)
+    file = tmp_path / "hlctl.env"
+    file.write_text(f"{name}={CANARY}\n")
+    assert name in str(problem(monkeypatch, file))
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("HLCTL_UNIVERSE_SIZE", ["0", "-1", "100001", "many", "1.5", CANARY]),
+        ("HLCTL_UNIVERSE_MIN_VALID", ["0", "1.01", "NaN", CANARY]),
+        ("HLCTL_UNIVERSE_REFRESH_HOURS", ["0", "-6", "Infinity", "9999"]),
+        ("HLCTL_MAX_CONCURRENCY", ["0", "65"]),
+        ("HLCTL_REQUEST_TIMEOUT", ["0", "51", "nan", "inf"]),
+        ("HLCTL_MAX_ATTEMPTS", ["0", "4"]),
+        ("HLCTL_RATE_LIMIT", ["-1"]),
+        ("HLCTL_DEADLINE", ["0", "50.1", "60"]),
+        ("HLCTL_COVERAGE_SUCCESS", ["-1", "101"]),
+        ("HLCTL_COVERAGE_FAILED", ["-1", "101"]),
+        ("HLCTL_STALE_AFTER", ["59", "86401"]),
+        ("HLCTL_LOG_LEVEL", ["loud"]),
+        (
+            "HLCTL_API_URL",
+            [
+                "api.hyperliquid.xyz", "ftp://x.example", "http://api.hyperliquid.xyz", "file:///etc/passwd",
+                "https://", f"https://me:{CANARY}@x.example", f"https://x.example/?key={CANARY}", "http://10.0.0.1",
+                "http://169.254.169.254", "http://127.0.0.1.evil.example", "http://localhost.evil.example",
+            ],
+        ),
+        ("HLCTL_LEADERBOARD_URL", ["stats", "http://stats-data.hyperliquid.xyz/Mainnet/leaderboard"]),
+    ],
+)  # fmt: skip
+def test_a_value_outside_its_bounds_is_refused_by_the_settings_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, bad: list[str]
+) -> None:
+    """One line, and the value is not repeated: it may be a secret in the wrong place."""
+    for value in bad:
+        error = problem(monkeypatch, **{name: value})
+        assert str(error).startswith(f"{name}: "), value
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        "https://api.hyperliquid.xyz", "https://example.quiknode.pro/some-key", "http://127.0.0.1:3001",
+        "http://localhost:3001", "http://[::1]:3001", "http://127.9.9.9",
+    ],
+)  # fmt: skip
+def test_an_own_node_or_a_provider_is_an_address_away(monkeypatch: pytest.MonkeyPatch, good: str) -> None:
+    """TLS anywhere, plain http on this machine only."""
+    assert load(monkeypatch, HLCTL_API_URL=good).api_url == good
+
+
+def test_the_thresholds_must_be_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute cannot be both a success and failed."""
+    error = problem(monkeypatch, HLCTL_COVERAGE_SUCCESS="70", HLCTL_COVERAGE_FAILED="80")
+    assert str(error) == "HLCTL_COVERAGE_FAILED must not be above HLCTL_COVERAGE_SUCCESS"
+
+
+@pytest.mark.parametrize("name", sorted(settings.KNOWN - {"HLCTL_CONFIG"}))
+def test_an_empty_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """An empty HLCTL_DATABASE_URL must not quietly mean the embedded server."""
+    assert str(problem(monkeypatch, **{name: ""})) == f"{name} is empty"
+
+
+@pytest.mark.parametrize("field", settings.SECRETS)
+def test_a_secret_may_come_from_a_file_and_is_shown_nowhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, field: str
+) -> None:
+    """Service managers hand credentials over as files."""
+    file = tmp_path / "secret"
+    file.write_text(f"{CANARY}\n")
+    name = f"HLCTL_{field.upper()}"
+    found = load(monkeypatch, **{f"{name}_FILE": str(file)})
+    assert getattr(found, field).get_secret_value() == CANARY
+    assert CANARY not in repr(found)
+    assert str(problem(monkeypatch, **{name: CANARY})) == f"both {name} and {name}_FILE are set"
+    monkeypatch.delenv(name)
+    file.write_text("\n")
+    assert f"{name}_FILE is empty" in str(problem(monkeypatch))
+    file.unlink()
+    assert f"{name}_FILE" in str(problem(monkeypatch))
+
+
+def test_a_settings_file_that_is_not_text_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One line, not a traceback."""
+    file = tmp_path / "hlctl.env"
+    file.write_bytes(b"HLCTL_UNIVERSE_SIZE=\xff\xfe")
+    assert "not UTF-8" in str(problem(monkeypatch, file))
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=30))
+def test_no_value_makes_the_loader_raise_anything_but_its_own_error(value: str) -> None:
+    """Whatever an operator's editor left in the file."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("HLCTL_")]:
+            patch.delenv(name)
+        patch.setenv("HLCTL_UNIVERSE_SIZE", value)
+        patch.setenv("HLCTL_API_URL", f"https://{value}")
+        try:
+            assert settings.load().universe_size >= 1
+        except ConfigurationError as exc:
+            assert "HLCTL_" in str(exc)  # noqa: PT017 - either outcome is right

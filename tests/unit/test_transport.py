@@ -1,0 +1,161 @@
+"""One HTTP answer at a time: which one is an answer, and what the others are called."""
+
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+import requests
+import responses
+import urllib3
+
+from hlctl.exchange import Exchange
+from hlctl.model import MissingReason, Source
+from hlctl.transport import RequestFailedError
+
+API = "https://api.example"
+LEADERBOARD = "https://stats.example/leaderboard"
+WALLET = "0x" + "a" * 40
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    client = Exchange(API, LEADERBOARD, connections=1, authorization="Bearer TOPSECRET")
+    yield client
+    client.close()
+
+
+def ask(exchange: Exchange) -> bytes:
+    return exchange.state(WALLET, seconds=5)
+
+
+def failure(call: Callable[[], object]) -> RequestFailedError:
+    with pytest.raises(RequestFailedError) as caught:
+        call()
+    assert "TOPSECRET" not in str(caught.value)
+    return caught.value
+
+
+@responses.activate
+def test_a_state_is_asked_for_as_the_exchange_wants_it(exchange: Exchange) -> None:
+    """Method, path, headers and body are the protocol."""
+    responses.post(f"{API}/info", body=b'{"assetPositions":[]}', content_type="application/json")
+    assert ask(exchange) == b'{"assetPositions":[]}'
+    request = responses.calls[0].request
+    assert request.body == b'{"type":"clearinghouseState","user":"%s"}' % WALLET.encode()
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.headers["Accept-Encoding"] == "identity"
+    assert request.headers["User-Agent"].startswith("hlctl/")
+    assert request.headers["Authorization"] == "Bearer TOPSECRET"
+    assert request.headers["Content-Length"] == str(len(request.body))
+
+
+@responses.activate
+def test_the_leaderboards_host_never_sees_the_credentials(exchange: Exchange) -> None:
+    """It is another host, and needs none."""
+    responses.get(LEADERBOARD, body=b"{}")
+    assert b"".join(exchange.leaderboard(Source.STATS_DATA)) == b"{}"
+    assert "Authorization" not in responses.calls[0].request.headers
+
+
+@responses.activate
+def test_the_info_api_is_asked_for_its_leaderboard_by_type(exchange: Exchange) -> None:
+    """The second source speaks the same shape."""
+    responses.post(f"{API}/info", body=b"{}")
+    assert b"".join(exchange.leaderboard(Source.INFO_API)) == b"{}"
+    assert responses.calls[0].request.body == b'{"type":"leaderboard"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (204, MissingReason.BAD_SHAPE), (206, MissingReason.BAD_SHAPE), (301, MissingReason.REDIRECT),
+        (302, MissingReason.REDIRECT), (400, MissingReason.HTTP_4XX), (403, MissingReason.HTTP_4XX),
+        (404, MissingReason.HTTP_4XX), (408, MissingReason.TIMEOUT), (422, MissingReason.HTTP_4XX),
+        (429, MissingReason.RATE_LIMITED), (500, MissingReason.HTTP_5XX), (502, MissingReason.HTTP_5XX),
+        (520, MissingReason.HTTP_5XX),
+    ],
+)  # fmt: skip
+@responses.activate
+def test_every_other_status_has_its_reason(exchange: Exchange, status: int, reason: MissingReason) -> None:
+    """Only 200 is an answer; a redirect is never followed."""
+    responses.post(f"{API}/info", body=b"null", status=status, headers={"Location": "https://evil.example/"})
+    assert failure(lambda: ask(exchange)).reason is reason
+    assert len(responses.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("7", 7.0),
+        ("0", 0.0),
+        ("999999999999", 3600.0),
+        ("-5", None),
+        ("soon", None),
+        ("1.5", None),
+        ("", None),
+    ],
+)
+@responses.activate
+def test_retry_after_is_read_where_it_makes_sense(
+    exchange: Exchange, header: str | None, seconds: float | None
+) -> None:
+    """Nobody has seen the exchange send one; whatever comes must not hurt."""
+    headers = {} if header is None else {"Retry-After": header}
+    responses.post(f"{API}/info", body=b"null", status=429, headers=headers)
+    assert failure(lambda: ask(exchange)).retry_after == seconds
+
+
+@responses.activate
+def test_retry_after_may_be_a_date(exchange: Exchange) -> None:
+    """The other form HTTP knows."""
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
+    responses.post(f"{API}/info", body=b"null", status=429, headers={"Retry-After": date})
+    retry_after = failure(lambda: ask(exchange)).retry_after
+    assert retry_after is not None
+    assert 15 < retry_after < 21
+
+
+@responses.activate
+def test_an_encoding_that_was_not_asked_for_is_refused(exchange: Exchange) -> None:
+    """A bomb comes compressed."""
+    responses.post(f"{API}/info", body=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
+    assert failure(lambda: ask(exchange)).reason is MissingReason.BAD_SHAPE
+
+
+@responses.activate
+def test_a_body_longer_than_two_mebibytes_is_not_read_to_its_end(exchange: Exchange) -> None:
+    """The largest state recorded has 65 kB."""
+    responses.post(f"{API}/info", body=b" " * (2 * 2**20 + 1))
+    assert failure(lambda: ask(exchange)).reason is MissingReason.TOO_BIG
+
+
+@pytest.mark.parametrize(
+    ("raised", "reason"),
+    [
+        (requests.ConnectionError(urllib3.exceptions.NewConnectionError(None, "refused")), MissingReason.CONNECT),  # type: ignore[arg-type]
+        (requests.ConnectionError(urllib3.exceptions.NameResolutionError("h", None, OSError())), MissingReason.DNS),  # type: ignore[arg-type]
+        (requests.ConnectTimeout(), MissingReason.TIMEOUT),
+        (requests.ReadTimeout(), MissingReason.TIMEOUT),
+        (TimeoutError(), MissingReason.TIMEOUT),
+        (requests.exceptions.SSLError(ssl.SSLError("bad certificate")), MissingReason.TLS),
+        (
+            requests.ConnectionError(urllib3.exceptions.ProtocolError("aborted", ConnectionResetError())),
+            MissingReason.RESET,
+        ),
+        (ConnectionResetError(), MissingReason.RESET),
+        (requests.exceptions.ChunkedEncodingError(urllib3.exceptions.IncompleteRead(3, 5)), MissingReason.TRUNCATED),
+        (requests.RequestException("never seen before"), MissingReason.RESET),
+    ],
+)
+@responses.activate
+def test_every_way_to_fail_below_http_has_its_reason(
+    exchange: Exchange, raised: Exception, reason: MissingReason
+) -> None:
+    """The reason goes into the cell, the library's words nowhere."""
+    responses.post(f"{API}/info", body=raised)
+    error = failure(lambda: ask(exchange))
+    assert error.reason is reason
+    assert "bad certificate" not in str(error)
