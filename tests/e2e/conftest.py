@@ -1,0 +1,150 @@
+"""End-to-end tests run the installed command as an operator does, against a real database and a real HTTP server.
+
+They import nothing of hlctl but its model and the simulated exchange.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from hlctl import sim
+
+M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
+"""The minute most tests happen in."""
+
+COMMAND = Path(sys.executable).with_name("hlctl")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document on stdout."""
+        found: dict[str, Any] = json.loads(self.out)
+        assert set(found) == {"schema_version", "command", "exit_code", "result", "error"}
+        assert found["schema_version"] == 1
+        assert found["exit_code"] == self.code
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Hlctl:
+    """Runs the command with its own environment and an empty HOME."""
+
+    settings: dict[str, str]
+    home: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(self, *args: str, **settings: str) -> subprocess.Popen[str]:
+        """Start the command and return the process."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HLCTL_", "PG"))}
+        process = subprocess.Popen(
+            [COMMAND, *args],
+            env={**kept, "HOME": str(self.home), **self.settings, **settings},
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def __call__(self, *args: str, **settings: str) -> Ran:
+        """Run the command to its end."""
+        began = time.monotonic()
+        process = self.start(*args, **settings)
+        out, err = process.communicate(timeout=120)
+        assert "Traceback" not in out + err
+        return Ran(process.returncode, out, err, time.monotonic() - began)
+
+
+@pytest.fixture
+def make_hlctl(tmp_path: Path) -> Iterator[Callable[..., Hlctl]]:
+    """Return a function that makes a runner with the settings given."""
+    home = tmp_path / "home"
+    home.mkdir()
+    made: list[Hlctl] = []
+
+    def make(**settings: str) -> Hlctl:
+        made.append(Hlctl(settings, home))
+        return made[-1]
+
+    yield make
+    for process in (process for hlctl in made for process in hlctl.started):
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+@pytest.fixture
+def world() -> sim.World:
+    """Return a small world: enough wallets for a universe of 200."""
+    return sim.World.generate(seed=3, rows=400)
+
+
+@pytest.fixture
+def exchange(world: sim.World) -> Iterator[sim.Exchange]:
+    """Return a simulated exchange of its own for the test."""
+    with sim.serve(world) as server:
+        yield server
+
+
+@pytest.fixture
+def at(set_clock: Callable[..., None], exchange: sim.Exchange) -> Callable[..., None]:
+    """Return a function that sets the clocks of database and exchange to a second of a minute, running on from there."""
+
+    def set_both(second: float = 2.0, *, minute: datetime = M) -> None:
+        moment = minute + timedelta(seconds=second)
+        offset = moment.timestamp() - time.time()
+        set_clock(moment)
+        exchange.clock = lambda: time.time() + offset
+
+    return set_both
+
+
+@pytest.fixture
+def hlctl(database: str, exchange: sim.Exchange, make_hlctl: Callable[..., Hlctl], at: Callable[..., None]) -> Hlctl:
+    """Return a runner on a database with a schema and an exchange, both in the third second of minute M."""
+    at()
+    return make_hlctl(
+        HLCTL_DATABASE_URL=database, HLCTL_API_URL=exchange.url, HLCTL_LEADERBOARD_URL=exchange.leaderboard_url
+    )
+
+
+@pytest.fixture
+def with_universe(hlctl: Hlctl, exchange: sim.Exchange, at: Callable[..., None]) -> Hlctl:
+    """Return the runner after a first refresh, the exchange's journal empty again."""
+    assert hlctl("refresh-universe").code == 0
+    exchange.forget()
+    at()
+    return hlctl
+
+
+@pytest.fixture
+def rows(database: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+    """Return a function that runs SQL on the test's database."""
+    with closing(psycopg.connect(database, autocommit=True)) as conn:
+        conn.execute("SET timezone = 'UTC'")
+        yield lambda statement, *params: conn.execute(statement.encode(), params).fetchall()

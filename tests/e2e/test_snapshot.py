@@ -1,0 +1,376 @@
+"""`snapshot`: exit code, output, rows, and what the exchange saw of it."""
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from hlctl import sim
+
+from tests.e2e.conftest import M, Hlctl
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+At = Callable[..., None]
+
+CELLS = "SELECT * FROM wallet_snapshots ORDER BY snapshot_ts, wallet_id, asset"
+HELD = """
+    SELECT address, asset::text, position_szi, entry_px, liq_px, leverage, leverage_type::text, margin_used
+      FROM v_positions WHERE missing_reason IS NULL
+"""
+
+
+def read(body: bytes) -> dict[str, tuple[Any, ...]]:
+    """Read a state a second way: ten lines that share nothing with hlctl's decoder."""
+    found: dict[str, tuple[Any, ...]] = {asset: (Decimal(0), *[None] * 5) for asset in ("HYPE", "BTC", "ETH")}
+    for entry in json.loads(body)["assetPositions"]:
+        p = entry["position"]
+        if p["coin"] in found:
+            prices = [None if p[name] is None else Decimal(p[name]) for name in ("entryPx", "liquidationPx")]
+            lever = p["leverage"]
+            found[p["coin"]] = (
+                Decimal(p["szi"]), *prices, Decimal(lever["value"]), lever["type"], Decimal(p["marginUsed"])
+            )  # fmt: skip
+    return found
+
+
+def served(exchange: sim.Exchange) -> set[tuple[Any, ...]]:
+    """Return every cell the exchange served, by its own journal."""
+    return {
+        (entry.address, asset, *terms)
+        for entry in exchange.served_states()
+        for asset, terms in read(entry.body).items()
+    }
+
+
+def universe(rows: Rows) -> list[str]:
+    """Return the addresses in force, best first."""
+    return [address for (address,) in rows("SELECT address FROM v_universe ORDER BY rank")]
+
+
+def test_a_minute_records_what_was_served_and_nothing_else(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows
+) -> None:
+    """Every stored cell equals the bytes in the exchange's journal, read by another reader."""
+    ran = with_universe("snapshot")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("2026-01-06 20:44 UTC: success, 200 of 200 wallets, 600 cells, 100.00 % coverage, in ")
+    assert ran.out.count("\n") == 1
+    assert set(rows(HELD)) == served(exchange)
+    assert rows("SELECT count(*) FROM wallet_snapshots") == [(600,)]
+    assert rows(
+        "SELECT snapshot_ts, status, wallets_expected, wallets_succeeded, rows_expected, rows_written, coverage_pct,"
+        " missing, attempts, requests_sent, retries, rate_limited FROM ingest_runs"
+    ) == [(M, "success", 200, 200, 600, 600, Decimal("100.00"), {}, 1, 200, 0, 0)]
+    assert rows("SELECT health_state, reasons FROM v_latest_health") == [("healthy", [])]
+    assert rows(
+        "SELECT min(observed_at) >= %s, max(observed_at) < %s FROM wallet_snapshots", M, M + timedelta(minutes=1)
+    ) == [(True, True)]
+    assert exchange.weight_sent == 400
+
+
+def test_a_quiet_good_minute_prints_nothing(with_universe: Hlctl) -> None:
+    """Cron mails whatever is printed."""
+    ran = with_universe("--quiet", "snapshot")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+def test_the_json_says_what_was_committed(with_universe: Hlctl) -> None:
+    """Decimals are strings, times end in Z."""
+    found = with_universe("snapshot", "--json").document
+    assert (found["command"], found["error"]) == ("snapshot", None)
+    result = found["result"]
+    assert result["snapshot_ts"] == "2026-01-06T20:44:00Z"
+    assert result["recorded"]["coverage_pct"] == "100.00"
+    assert result["recorded"]["status"] == "success"
+    assert result["asked"] == 200
+
+
+def test_running_a_complete_minute_again_asks_nobody_and_changes_no_row(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows
+) -> None:
+    """A timer that fires twice costs nothing."""
+    with_universe("snapshot")
+    before = (rows(CELLS), rows("TABLE ingest_runs"), rows("TABLE ingest_health"))
+    exchange.forget()
+    ran = with_universe("snapshot")
+    assert (ran.code, ran.out) == (0, "2026-01-06 20:44 UTC: already complete\n")
+    assert exchange.requests == 0
+    assert (rows(CELLS), rows("TABLE ingest_runs"), rows("TABLE ingest_health")) == before
+
+
+def test_a_second_run_fills_exactly_the_holes(with_universe: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
+    """Twenty wallets failed: twenty are asked, sixty cells change."""
+    broken = universe(rows)[50:70]
+    for address in broken:
+        exchange.misbehave(address, sim.Fault(status=404))
+    assert with_universe("snapshot").code == 3
+    before = rows(CELLS)
+    exchange.behave()
+    first = served(exchange)
+    exchange.forget()
+    ran = with_universe("snapshot")
+    assert ran.code == 0
+    assert {entry.address for entry in exchange.served_states()} == set(broken)
+    assert exchange.requests == 20
+    assert sum(old != new for old, new in zip(before, rows(CELLS), strict=True)) == 60
+    assert set(rows(HELD)) == first | served(exchange)
+    assert rows("SELECT status, attempts, requests_sent, missing FROM ingest_runs") == [("success", 2, 220, {})]
+
+
+@pytest.mark.parametrize("neighbours", [True, False], ids=["neighbours in rank", "spread"])
+def test_thirty_wallets_answering_500_for_ever_make_a_partial_minute(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, *, neighbours: bool
+) -> None:
+    """85 % is partial; what is missing is NULL with its reason and never zero."""
+    members = universe(rows)
+    broken = members[:30] if neighbours else members[::6][:30]
+    for address in broken:
+        exchange.misbehave(address, sim.Fault(status=500))
+    ran = with_universe("snapshot")
+    assert ran.code == 3
+    assert "partial, 170 of 200 wallets, 600 cells, 85.00 % coverage, missing 30 http_5xx" in ran.out
+    assert rows("SELECT status, coverage_pct, missing FROM ingest_runs") == [
+        ("partial", Decimal("85.00"), {"http_5xx": 30})
+    ]
+    missing = rows(
+        "SELECT w.address, c.missing_reason, c.position_szi FROM wallet_snapshots c JOIN wallets w USING (wallet_id)"
+        " WHERE c.missing_reason IS NOT NULL"
+    )
+    assert len(missing) == 90
+    assert {(reason, szi) for _, reason, szi in missing} == {("http_5xx", None)}
+    assert {address for address, _, _ in missing} == set(broken)
+    assert set(rows(HELD)) == served(exchange)
+    assert rows("SELECT health_state, reasons FROM v_latest_health") == [("degraded", ["last_minute_partial"])]
+    assert exchange.requests <= 250, "at most a quarter more than the wallets"
+
+
+def closed_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def test_an_unreachable_exchange_is_one_line_and_a_recorded_failed_minute(with_universe: Hlctl, rows: Rows) -> None:
+    """600 holes with their reason: a gap would say that the database was not reached."""
+    before = rows("TABLE wallet_universe_current")
+    ran = with_universe("snapshot", HLCTL_API_URL=f"http://127.0.0.1:{closed_port()}")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err == (
+        "hlctl snapshot: 20:44 UTC is recorded as failed, 0 of 200 wallets known:"
+        " the exchange does not answer: 20 wallets in a row failed (connect)\n"
+    )
+    assert rows("SELECT status, coverage_pct, missing, rows_written FROM ingest_runs") == [
+        ("failed", Decimal(0), {"connect": 20, "breaker": 180}, 600)
+    ]
+    assert rows("SELECT count(*), count(missing_reason), count(position_szi) FROM wallet_snapshots") == [(600, 600, 0)]
+    assert rows("TABLE wallet_universe_current") == before
+    assert ran.seconds < 15
+
+
+def test_an_unreachable_database_is_known_within_seconds_and_the_exchange_is_left_alone(
+    with_universe: Hlctl, exchange: sim.Exchange
+) -> None:
+    """Weight spent on answers that nobody can keep is wasted."""
+    ran = with_universe("snapshot", HLCTL_DATABASE_URL=f"postgresql://u:TOPSECRET@127.0.0.1:{closed_port()}/x")
+    assert (ran.code, ran.out) == (5, "")
+    assert ran.err == "hlctl snapshot: cannot connect to the database: connection refused\n"
+    assert exchange.requests == 0
+    assert ran.seconds < 5
+
+
+def test_without_a_schema_the_command_to_run_is_named(make_hlctl: Callable[..., Hlctl], empty_database: str) -> None:
+    """Somebody else's database is never changed unasked."""
+    hlctl = make_hlctl(HLCTL_DATABASE_URL=empty_database)
+    ran = hlctl("snapshot")
+    assert (ran.code, ran.out, ran.err) == (
+        6, "", "hlctl snapshot: The database has no hlctl schema.; run `hlctl init-db`\n"
+    )  # fmt: skip
+
+
+def test_without_a_universe_the_command_to_run_is_named(hlctl: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
+    """Nothing is recorded of nobody."""
+    ran = hlctl("snapshot")
+    assert ran.code == 6
+    assert ran.err == "hlctl snapshot: No universe has been read yet.; run `hlctl refresh-universe`\n"
+    assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
+    assert exchange.requests == 0
+
+
+@pytest.mark.parametrize("concurrency", [2, 5, 16])
+def test_as_many_requests_are_in_flight_as_the_setting_says(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, concurrency: int
+) -> None:
+    """Not more, which the exchange would mind, and not fewer, which would take longer."""
+    exchange.misbehave(None, sim.Fault(delay=0.05))
+    ran = with_universe("snapshot", HLCTL_MAX_CONCURRENCY=str(concurrency))
+    assert ran.code == 0
+    assert exchange.max_in_flight == concurrency
+    assert rows("SELECT count(position_szi) FROM wallet_snapshots") == [(600,)]
+
+
+def test_twelve_simultaneous_starts_are_one_run(with_universe: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
+    """Eleven leave within a second, and the exchange sees the weight of one."""
+    exchange.misbehave(None, sim.Fault(delay=0.25))  # 200 wallets, 8 at a time: the winner needs more than 6 s
+    processes = [with_universe.start("snapshot", "--json") for _ in range(12)]
+    ended: list[int] = []
+    while any(process.poll() is None for process in processes):
+        ended = [process.returncode for process in processes if process.poll() is not None]
+        assert set(ended) <= {75, 0}
+        if exchange.requests >= 190:
+            assert ended == [75] * 11, "the losers left long before the winner was done"
+        time.sleep(0.05)
+    assert sorted(process.returncode for process in processes) == [0, *[75] * 11]
+    loser = next(process for process in processes if process.returncode == 75)
+    assert json.loads(loser.communicate()[0])["error"]["code"] == "busy"
+    assert exchange.weight_sent == 400
+    assert rows("SELECT attempts, requests_sent FROM ingest_runs") == [(1, 200)]
+
+
+def test_who_finds_the_minute_taken_leaves_at_once(with_universe: Hlctl, exchange: sim.Exchange) -> None:
+    """Within a second, the interpreter's start included on a machine that is not busy."""
+    exchange.misbehave(None, sim.Fault(delay=0.5))
+    winner = with_universe.start("snapshot")
+    while exchange.requests == 0:
+        time.sleep(0.02)
+    began = time.monotonic()
+    ran = with_universe("snapshot")
+    assert (ran.code, ran.out, ran.err) == (75, "", "hlctl snapshot: another run is recording 20:44 UTC\n")
+    idle = with_universe("--version").seconds  # what starting at all costs here
+    assert time.monotonic() - began - idle < 2.0
+    winner.send_signal(signal.SIGTERM)
+    assert winner.wait(timeout=10) == 143
+
+
+def test_a_start_in_the_last_seconds_waits_for_the_next_minute(with_universe: Hlctl, at: At, rows: Rows) -> None:
+    """A database clock a few seconds behind the scheduler's costs nothing."""
+    at(57.0)
+    ran = with_universe("snapshot")
+    assert ran.code == 0
+    assert ran.out.startswith("2026-01-06 20:45 UTC: success")
+    assert rows("SELECT count(*) FROM wallet_snapshots WHERE observed_at < snapshot_ts") == [(0,)]
+
+
+def test_align_waits_for_the_next_boundary(with_universe: Hlctl, at: At) -> None:
+    """Wherever in the minute it starts."""
+    at(40.0)
+    began = time.monotonic()
+    process = with_universe.start("snapshot", "--align")
+    out, _ = process.communicate(timeout=60)
+    assert out.startswith("2026-01-06 20:45 UTC: success")
+    assert time.monotonic() - began > 15
+
+
+def test_what_is_not_answered_by_the_deadline_is_late(
+    with_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows
+) -> None:
+    """The run ends on time whatever the exchange does."""
+    for address in universe(rows)[:20]:
+        exchange.misbehave(address, sim.Fault(delay=30))
+    at(38.0)
+    ran = with_universe("snapshot", HLCTL_DEADLINE="42", HLCTL_REQUEST_TIMEOUT="20", HLCTL_MAX_CONCURRENCY="32")
+    assert ran.code == 3
+    ((missing,),) = rows("SELECT missing FROM ingest_runs")
+    assert sum(missing.values()) == 20
+    assert set(missing) <= {"late", "timeout"}
+    assert ran.seconds < 8
+
+
+def test_a_start_after_the_deadline_records_everybody_as_late(
+    with_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows
+) -> None:
+    """No request is sent that could not be believed."""
+    at(30.0)
+    ran = with_universe("snapshot", HLCTL_DEADLINE="20")
+    assert ran.code == 4
+    assert rows("SELECT status, missing, requests_sent FROM ingest_runs") == [("failed", {"late": 200}, 0)]
+    assert exchange.requests == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_publishes_what_is_known_and_says_which_it_was(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, number: signal.Signals
+) -> None:
+    """Within five seconds; the rest of the minute is cancelled, not lost."""
+    exchange.misbehave(None, sim.Fault(delay=0.4))
+    process = with_universe.start("snapshot")
+    while len(exchange.served_states()) < 16:
+        time.sleep(0.02)
+    began = time.monotonic()
+    process.send_signal(number)
+    process.communicate(timeout=10)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 128 + number
+    ((status, missing, written),) = rows("SELECT status, missing, rows_written FROM ingest_runs")
+    assert (status, written) == ("failed", 600)
+    assert missing["cancelled"] == 200 - rows("SELECT wallets_succeeded FROM ingest_runs")[0][0]
+    assert set(rows(HELD)) <= served(exchange)
+    exchange.behave()
+    assert with_universe("snapshot").code == 0, "the next run of the minute completes it"
+
+
+def test_an_odd_answer_costs_its_wallet_only(with_universe: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
+    """Each with its own reason, none of them zero."""
+    stale = int((M - timedelta(minutes=3)).timestamp() * 1000)
+    position = '{"position":{"coin":"BTC","szi":"%s","leverage":{"type":"cross","value":5},"marginUsed":"1"}}'
+    odd = {
+        "bad_shape": b"null",
+        "stale": b'{"assetPositions":[],"time":%d}' % stale,
+        "truncated": b'{"assetPositions":[',
+        "bad_number": b'{"assetPositions":[' + (position % "NaN").encode() + b"]}",
+        "duplicate_coin": b'{"assetPositions":[' + ",".join([position % "1"] * 2).encode() + b"]}",
+    }
+    members = universe(rows)
+    for address, body in zip(members, odd.values(), strict=False):
+        exchange.misbehave(address, sim.Fault(body=body))
+    exchange.misbehave(members[10], sim.Fault(status=403))
+    exchange.misbehave(members[11], sim.Fault(drop=True))
+    ran = with_universe("snapshot")
+    assert ran.code == 0, "seven of 200 missing is still a success"
+    ((missing,),) = rows("SELECT missing FROM ingest_runs")
+    assert missing == {**dict.fromkeys(odd, 1), "http_4xx": 1, "reset": 1}
+    assert rows(
+        "SELECT count(*) FROM wallet_snapshots WHERE missing_reason IS NOT NULL AND position_szi IS NOT NULL"
+    ) == [(0,)]
+
+
+def test_a_limit_is_met_with_patience_and_never_with_a_storm(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows
+) -> None:
+    """429 makes everybody wait; what does not fit is missing because of the limit."""
+    exchange.limit = 200  # half of what the universe needs
+    ran = with_universe("snapshot", HLCTL_DEADLINE="15")
+    assert ran.code == 4
+    assert exchange.requests <= 250
+    ((missing, rate_limited),) = rows("SELECT missing, rate_limited FROM ingest_runs")
+    assert rate_limited > 0
+    assert set(missing) <= {"rate_limited", "late"}
+    assert rows("SELECT wallets_succeeded FROM ingest_runs") == [(100,)]
+
+
+def test_a_fresh_embedded_database_needs_no_preparation(
+    make_hlctl: Callable[..., Hlctl], exchange: sim.Exchange, tmp_path: Any
+) -> None:
+    """One command makes server, schema and universe, and records the minute."""
+    hlctl = make_hlctl(
+        HLCTL_DATA_DIR=str(tmp_path / "data"),
+        HLCTL_API_URL=exchange.url,
+        HLCTL_LEADERBOARD_URL=exchange.leaderboard_url,
+    )
+    try:
+        ran = hlctl("snapshot", "--json")
+        assert ran.code == 0
+        recorded = ran.document["result"]["recorded"]
+        assert (recorded["status"], recorded["rows_written"], recorded["coverage_pct"]) == ("success", 600, "100.00")
+        import psycopg  # noqa: PLC0415 - as psql would, from the printed URL
+
+        with psycopg.connect(hlctl("db", "url").out.strip()) as conn:
+            assert set(conn.execute(HELD.encode()).fetchall()) == served(exchange)
+            assert conn.execute("SELECT status, rows_written FROM ingest_runs").fetchall() == [("success", 600)]
+    finally:
+        assert hlctl("db", "stop").code == 0
