@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hlctl import embedded, sim
+from hlctl.errors import UsageError
 from hlctl.jobs.database import init_db
 from hlctl.jobs.snapshot import Progress, snapshot
 from hlctl.jobs.status import status
@@ -20,10 +21,14 @@ _SEED = 1
 def demo(*, data: Path | None, keep: bool, tell: Callable[[str], None], progress: Progress) -> DemoResult:
     """Start a server, make the schema, read a universe, record a minute and judge it; leave nothing behind.
 
-    `data` serves recorded answers instead of generated ones; `keep` leaves the database running.
+    `data` serves recorded answers instead of generated ones; `keep` leaves the database running. Raises UsageError if
+    `data` has no recorded answers.
     """
     started = time.monotonic()
-    world = sim.World.recorded(data) if data else sim.World.generate(seed=_SEED, rows=_ROWS)
+    try:
+        world = sim.World.recorded(data) if data else sim.World.generate(seed=_SEED, rows=_ROWS)
+    except ValueError as exc:
+        raise UsageError(f"--data: {exc}", remedy="") from None
     data_dir = Path(tempfile.mkdtemp(prefix="hlctl-demo-"))
     kept = False
     try:

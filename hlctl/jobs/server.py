@@ -1,6 +1,7 @@
 """`db`: the embedded server by hand."""
 
 from hlctl import embedded
+from hlctl.errors import NoClusterError
 from hlctl.jobs.database import embedded_data_dir
 from hlctl.results import ServerResult, TextResult
 from hlctl.settings import Settings
@@ -27,6 +28,8 @@ def status(settings: Settings) -> ServerResult:
 
 def _now(settings: Settings, *, did: str) -> ServerResult:
     found = embedded.status(embedded_data_dir(settings))
+    if not found.exists:
+        raise NoClusterError(f"there is no embedded database in {found.data_dir}")
     return ServerResult(
         running=found.running,
         pid=found.pid,

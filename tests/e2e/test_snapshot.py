@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from hlctl import sim
-
-from tests.e2e.conftest import M, Hlctl
+from tests.e2e.conftest import Hlctl, M
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 At = Callable[..., None]

@@ -1,0 +1,182 @@
+"""`init-db`, `db`, the options before the command, and the envelope of every failure."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from hlctl import sim
+from tests.e2e.conftest import Hlctl
+
+
+def test_init_db_makes_the_schema_once(make_hlctl: Callable[..., Hlctl], empty_database: str) -> None:
+    """And says what it did."""
+    hlctl = make_hlctl(HLCTL_DATABASE_URL=empty_database)
+    dry = hlctl("init-db", "--dry-run")
+    assert (dry.code, dry.out.startswith("would apply 0001_universe, ")) == (0, True)
+    first, second = hlctl("init-db"), hlctl("init-db", "--json")
+    assert (first.code, first.out.startswith("applied 0001_universe, ")) == (0, True)
+    assert second.document["result"]["applied"] == []
+
+
+def test_ten_inits_started_together_all_succeed(make_hlctl: Callable[..., Hlctl], empty_database: str) -> None:
+    """Ten real processes on an empty database; twenty rounds of it are in tests/db."""
+    hlctl = make_hlctl(HLCTL_DATABASE_URL=empty_database)
+    processes = [hlctl.start("init-db") for _ in range(10)]
+    assert [process.wait(timeout=60) for process in processes] == [0] * 10
+    with closing(psycopg.connect(empty_database)) as conn:
+        assert conn.execute("SELECT count(*) FROM alert_state").fetchone() == (7,)
+
+
+def test_a_newer_database_is_refused(hlctl: Hlctl, database: str) -> None:
+    """Every command that would read or write it."""
+    with closing(psycopg.connect(database, autocommit=True)) as conn:
+        conn.execute(
+            "INSERT INTO schema_migrations (version, name, checksum, tool_version) VALUES (999, '0999_x', 'x', '9')"
+        )
+    for command in ("init-db", "refresh-universe", "snapshot", "status"):
+        ran = hlctl(command)
+        assert (ran.code, "version 999" in ran.err, ran.err.count("\n")) == (6, True, 1), command
+
+
+def test_an_edited_migration_is_refused(hlctl: Hlctl, database: str) -> None:
+    """The migration is named."""
+    with closing(psycopg.connect(database, autocommit=True)) as conn:
+        conn.execute("UPDATE schema_migrations SET checksum = repeat('0', 64) WHERE version = 1")
+    for command in ("init-db", "snapshot"):
+        ran = hlctl(command)
+        assert (ran.code, "0001_universe" in ran.err) == (6, True), command
+
+
+@pytest.mark.parametrize(
+    ("args", "command"),
+    [
+        (("snapshot", "--frobnicate"), "snapshot"),
+        (("nonsense",), "nonsense"),
+        (("snapshot", "extra"), "snapshot"),
+        (("db",), "db"),
+        (("--log-level", "loud", "status"), "status"),
+    ],
+)
+def test_a_command_line_that_is_not_understood_is_one_line_and_exit_2(
+    make_hlctl: Callable[..., Hlctl], args: tuple[str, ...], command: str
+) -> None:
+    """No box, no traceback; the envelope where it was asked for."""
+    hlctl = make_hlctl()
+    ran = hlctl(*args)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert ran.err.startswith(f"hlctl {command}: ") or args[0] == "--log-level"
+    error = hlctl(*args, "--json").document["error"]
+    assert error["code"] == "usage"
+
+
+def test_a_misspelt_setting_is_exit_6_for_every_command(make_hlctl: Callable[..., Hlctl]) -> None:
+    """Before anything is touched."""
+    hlctl = make_hlctl(HLCTL_DATABASEURL="postgresql://u:TOPSECRET@db.example/x")
+    for command in (("init-db",), ("refresh-universe",), ("snapshot",), ("status",), ("db", "status")):
+        ran = hlctl(*command)
+        assert ran.code == 6
+        assert ran.err == (
+            f"hlctl {' '.join(command)}: HLCTL_DATABASEURL in the environment is no setting of hlctl;"
+            " did you mean HLCTL_DATABASE_URL?\n"
+        )
+        assert "TOPSECRET" not in hlctl(*command, "--json").out
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://u:p@ss:TOPSECRET@127.0.0.1:1/x", "cannot connect to the database: "),
+        ("postgresql://u:TOPSECRET@127.0.0.1:notaport/x", "cannot connect to the database: "),
+        ("not a url TOPSECRET", "the database URL is not a PostgreSQL connection string"),
+        ("postgresql://u:TOPSECRET@no-such-host.invalid/x", "cannot connect to the database: the host name is unknown"),
+    ],
+)
+def test_a_database_url_that_leads_nowhere_is_exit_5_without_its_password(
+    make_hlctl: Callable[..., Hlctl], url: str, words: str
+) -> None:
+    """The library's message would quote a mistyped password as a host name."""
+    for args in (("status",), ("status", "--json"), ("--log-level", "debug", "snapshot")):
+        ran = make_hlctl(HLCTL_DATABASE_URL=url)(*args)
+        assert ran.code == 5
+        assert "TOPSECRET" not in ran.out + ran.err
+        assert words in ran.out + ran.err
+
+
+def test_the_embedded_server_by_hand(make_hlctl: Callable[..., Hlctl], tmp_path: Path) -> None:
+    """Start, look, connect as psql does, stop."""
+    hlctl = make_hlctl(HLCTL_DATA_DIR=str(tmp_path / "data"))
+    assert hlctl("db", "status").code == 6
+    assert hlctl("db", "start").out.startswith("server   started; running, pid ")
+    try:
+        assert hlctl("db", "start").out.startswith("server   running, pid ")
+        status = hlctl("db", "status", "--json").document["result"]
+        assert (status["running"], status["version"].startswith("18")) == (True, True)
+        url = hlctl("db", "url").out.strip()
+        with closing(psycopg.connect(url)) as conn:
+            assert conn.execute("SELECT 1").fetchone() == (1,)
+        if psql := shutil.which("psql"):
+            shown = subprocess.run([psql, url, "-Atc", "SELECT 2"], capture_output=True, text=True, check=True)
+            assert shown.stdout == "2\n"
+    finally:
+        assert hlctl("db", "stop").out.startswith("server   stopped; stopped\n")
+    assert hlctl("db", "stop").code == 0
+    assert hlctl("db", "status", "--json").document["result"]["running"] is False
+
+
+def test_the_embedded_commands_refuse_where_another_database_is_set(
+    make_hlctl: Callable[..., Hlctl], empty_database: str
+) -> None:
+    """There is no embedded server to manage, and the URL with its password is not printed."""
+    for command in ("start", "stop", "status", "url"):
+        ran = make_hlctl(HLCTL_DATABASE_URL=empty_database)("db", command)
+        assert (ran.code, ran.out) == (6, "")
+
+
+def test_python_dash_m_is_the_same_command(make_hlctl: Callable[..., Hlctl]) -> None:
+    """For who has no scripts on PATH."""
+    ran = make_hlctl()("--version")
+    import sys  # noqa: PLC0415 - used here only
+
+    other = subprocess.run([sys.executable, "-m", "hlctl", "--version"], capture_output=True, text=True, check=True)
+    assert other.stdout == ran.out
+    assert ran.out.startswith("hlctl ")
+
+
+def test_a_closed_stdout_does_not_change_the_exit_code(with_universe: Hlctl, database: str) -> None:
+    """The code says what was committed."""
+    process = with_universe.start("snapshot")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    with closing(psycopg.connect(database)) as conn:
+        assert conn.execute("SELECT status FROM ingest_runs").fetchall() == [("success",)]
+
+
+def test_a_full_disk_for_the_output_does_not_change_the_exit_code(with_universe: Hlctl) -> None:
+    """/dev/full fails at the last flush, which would be exit 120."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(with_universe.home), **with_universe.settings}
+    from tests.e2e.conftest import COMMAND  # noqa: PLC0415
+
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run([COMMAND, "snapshot"], env=env, stdout=full, stderr=full, check=False, timeout=60)
+    assert run.returncode == 0
+
+
+def test_the_exchange_is_asked_with_the_credentials_and_shows_them_to_nobody_else(
+    with_universe: Hlctl, exchange: sim.Exchange
+) -> None:
+    """A provider's key goes to its API only, and into no output."""
+    ran = with_universe("--log-level", "debug", "snapshot", "--json", HLCTL_API_AUTHORIZATION="Bearer TOPSECRET")
+    assert ran.code == 0
+    assert "TOPSECRET" not in ran.out + ran.err
+    headers: list[Any] = [entry.headers.get("authorization") for entry in exchange.journal]
+    assert set(headers) == {"Bearer TOPSECRET"}
