@@ -59,15 +59,15 @@ def snapshot(settings: Settings, *, align: bool, progress: Progress) -> Snapshot
     has the minute, NoUniverseError, and MinuteMissedError if the minute was over before it could be published.
     """
     started = time.monotonic()
-    with opened(settings, create=True) as conn, interrupt.deferred() as interrupted:
+    recorded, problem, asked = None, None, 0
+    minute: datetime | None = None
+    with opened(settings, create=True) as conn:
         prepare(conn, may_migrate=is_embedded(settings))
         if is_embedded(settings):
             require_universe(conn, settings)
         _ensure_partitions(conn)
-        recorded, problem, asked = None, None, 0
-        minute: datetime | None = None
         try:
-            with db.transaction(conn):
+            with interrupt.deferred() as interrupted, db.transaction(conn):
                 taken = store.take_minute(conn, lead=MINUTE if align else START_LEAD)
                 minute = taken.minute
                 clock = _wait_until(conn, taken.minute, taken.at, interrupted)

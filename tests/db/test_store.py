@@ -469,8 +469,10 @@ def test_recent_alerts_are_the_told_ones_of_a_day_with_the_systems_first(
 ) -> None:
     """At most five."""
     set_clock(M, running=False)
-    columns = "alert_ts, asset, alert_type, severity, message, suppressed"
-    insert = f"INSERT INTO alerts ({columns}) VALUES (%s, %s, %s, 'high', %s, %s)".encode()
+    insert = b"""
+        INSERT INTO alerts (alert_ts, asset, alert_type, severity, message, suppressed)
+        VALUES (%s, %s, %s, 'high', %s, %s)
+    """
     for hours in range(1, 8):
         conn.execute(insert, [M - timedelta(hours=hours), "BTC", "exit_cluster", str(hours), False])
     conn.execute(insert, [M - timedelta(hours=20), None, "system_stale", "stale", False])

@@ -1,0 +1,119 @@
+"""What an operator reads must be what the program does: README, unit files, crontab and gate fail when they drift."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from hlctl.cli import app
+from hlctl.errors import ExitCode
+from hlctl.settings import KNOWN, SECRETS, Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+UNITS = sorted((ROOT / "systemd").iterdir())
+
+
+def commands() -> dict[str, set[str]]:
+    """Return every command, sub-commands with a space, and its options."""
+    found: dict[str, set[str]] = {}
+    top = typer.main.get_group(app)
+    for name, command in top.commands.items():
+        for ending, leaf in {
+            "": command,
+            **{f" {sub}": c for sub, c in getattr(command, "commands", {}).items()},
+        }.items():
+            if not hasattr(leaf, "commands"):
+                found[name + ending] = {option for parameter in leaf.params for option in parameter.opts}
+    found[""] = {option for parameter in top.params for option in [*parameter.opts, *parameter.secondary_opts]}
+    return found
+
+
+def known_line(line: str) -> bool:
+    """Tell whether a command line names an existing command with existing options."""
+    words = line.split()[1:]
+    before = [word for word in words if word.startswith("-")]
+    names = [word for word in words if not word.startswith("-")]
+    for length in (2, 1):
+        name = " ".join(names[:length])
+        if name in commands():
+            return set(before) <= commands()[name] | commands()[""]
+    return False
+
+
+def test_the_readme_names_every_command() -> None:
+    """A command nobody can find does not exist."""
+    table = README.partition("## Commands")[2].partition("## Exit codes")[0]
+    documented = set(re.findall(r"^\| `hlctl ([a-z-]+)`", table, re.MULTILINE))
+    assert documented == {name for name in commands() if name and " " not in name}
+    (servers,) = re.findall(r"^\| `hlctl db (\w+)`, (.*?) \|", table, re.MULTILINE)
+    assert {servers[0], *re.findall(r"`(\w+)`", servers[1])} == {
+        name.removeprefix("db ") for name in commands() if name.startswith("db ")
+    }
+
+
+def test_the_readme_names_every_exit_code() -> None:
+    """Cron and systemd read nothing else."""
+    table = README.partition("## Exit codes")[2].partition("## Configuration")[0]
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == {code.value for code in ExitCode}
+
+
+def test_the_readme_names_every_setting_with_its_default() -> None:
+    """And no other."""
+    table = README.partition("## Configuration")[2].partition("## Where to read on")[0]
+    documented = dict(re.findall(r"^\| `(HLCTL_\w+)` \| (.*?) \|", table, re.MULTILINE))
+    defaults = {
+        f"HLCTL_{name.upper()}": "unset" if field.default is None else f"`{field.default}`"
+        for name, field in Settings.model_fields.items()
+    }
+    assert documented == defaults
+    assert all(f"HLCTL_{secret.upper()}_FILE" in README for secret in SECRETS)
+
+
+def test_every_hlctl_name_in_the_docs_is_a_setting() -> None:
+    """A misspelt one would be refused at run time."""
+    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "crontab.example", *UNITS):
+        named = set(re.findall(r"\bHLCTL_[A-Z_]+[A-Z]", file.read_text()))
+        assert named <= KNOWN, file.name
+
+
+@pytest.mark.parametrize("file", [ROOT / "crontab.example", *UNITS], ids=lambda file: file.name)
+def test_unit_files_and_crontab_start_commands_that_exist(file: Path) -> None:
+    """With options that exist."""
+    lines = re.findall(r"/opt/hlctl/bin/(hlctl .*)$", file.read_text(), re.MULTILINE)
+    assert lines or file.suffix == ".timer"
+    assert all(known_line(line) for line in lines), lines
+
+
+@pytest.mark.parametrize("timer", [unit for unit in UNITS if unit.suffix == ".timer"], ids=lambda unit: unit.name)
+def test_a_timer_keeps_time_in_utc_and_to_the_second(timer: Path) -> None:
+    """The default accuracy is a minute, and local time has days of 23 hours."""
+    text = timer.read_text()
+    assert re.search(r"^OnCalendar=.* UTC$", text, re.MULTILINE)
+    assert "AccuracySec=1s" in text
+    assert timer.with_suffix(".service") in UNITS
+
+
+@pytest.mark.parametrize("service", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda unit: unit.name)
+def test_a_service_is_bounded_and_takes_a_busy_lock_for_normal(service: Path) -> None:
+    """A oneshot has no time limit of its own."""
+    text = service.read_text()
+    assert re.search(r"^TimeoutStartSec=\d+$", text, re.MULTILINE)
+    assert re.search(r"^SuccessExitStatus=(3 )?75$", text, re.MULTILINE)
+
+
+def test_the_crontab_ends_with_a_newline_and_has_no_per_cent_sign() -> None:
+    """Cron drops a last line without one, and takes % for a newline."""
+    text = (ROOT / "crontab.example").read_text()
+    assert text.endswith("\n")
+    assert "%" not in text
+
+
+def test_the_gate_runs_the_readmes_own_commands() -> None:
+    """It reads them from the README by these marks."""
+    gate = (ROOT / ".ci" / "run").read_text()
+    for name in ("demo", "test"):
+        (command,) = re.findall(rf"<!-- ci: {name} -->\n```sh\n(.*)\n```", README)
+        assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -q ")
+        assert f"readme_command {name}" in gate
