@@ -6,6 +6,7 @@ allowed to create databases.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -39,12 +40,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
         return
-    env = clean_environment(HLCTL_DATA_DIR=str(tmp_path_factory.mktemp("server") / "data"))
+    folder = tmp_path_factory.mktemp("server")
+    env = clean_environment(HLCTL_DATA_DIR=str(folder / "data"))
     started = subprocess.run(
         [*HLCTL, "db", "start", "--json"], env=env, check=True, capture_output=True, text=True, timeout=120
     )
     yield make_conninfo(json.loads(started.stdout)["result"]["url"], dbname="postgres")
     subprocess.run([*HLCTL, "db", "stop"], env=env, check=True, capture_output=True, timeout=120)
+    shutil.rmtree(folder)  # pytest keeps the folders of three sessions
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from hlctl import db, migrate
 from hlctl.errors import SchemaEditedError, SchemaMissingError, SchemaNewerError, SchemaOlderError
@@ -55,12 +57,9 @@ def test_a_dry_run_applies_nothing(empty_database: str) -> None:
 
 
 def test_ten_processes_at_once_make_one_schema_twenty_times_over(
-    server: str, create_database: object, template: str
+    server: str, create_database: Callable[..., str], template: str
 ) -> None:
     """Timers on ten machines start in the same second."""
-    assert callable(create_database)
-    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - used here only
-
     workers = [
         subprocess.Popen([sys.executable, "-c", MIGRATOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(10)

@@ -1,6 +1,7 @@
 """`demo`: the first thing a newcomer runs."""
 
 import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -71,8 +72,6 @@ def test_a_kept_demo_says_how_to_look_at_it(make_hlctl: Callable[..., Hlctl]) ->
         assert hlctl("status", **settings).out.startswith("health            ")
     finally:
         assert hlctl("db", "stop", **settings).code == 0
-        import shutil  # noqa: PLC0415 - used here only
-
         shutil.rmtree(kept)
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 
 from hlctl import sim
-from tests.e2e.conftest import Hlctl
+from tests.e2e.conftest import COMMAND, Hlctl
 
 
 def test_init_db_makes_the_schema_once(make_hlctl: Callable[..., Hlctl], empty_database: str) -> None:
@@ -142,8 +143,6 @@ def test_the_embedded_commands_refuse_where_another_database_is_set(
 def test_python_dash_m_is_the_same_command(make_hlctl: Callable[..., Hlctl]) -> None:
     """For who has no scripts on PATH."""
     ran = make_hlctl()("--version")
-    import sys  # noqa: PLC0415 - used here only
-
     other = subprocess.run([sys.executable, "-m", "hlctl", "--version"], capture_output=True, text=True, check=True)
     assert other.stdout == ran.out
     assert ran.out.startswith("hlctl ")
@@ -164,8 +163,6 @@ def test_a_closed_stdout_does_not_change_the_exit_code(with_universe: Hlctl, dat
 def test_a_full_disk_for_the_output_does_not_change_the_exit_code(with_universe: Hlctl) -> None:
     """/dev/full fails at the last flush, which would be exit 120."""
     env = {"PATH": os.environ["PATH"], "HOME": str(with_universe.home), **with_universe.settings}
-    from tests.e2e.conftest import COMMAND  # noqa: PLC0415
-
     with Path("/dev/full").open("w") as full:
         run = subprocess.run([COMMAND, "snapshot"], env=env, stdout=full, stderr=full, check=False, timeout=60)
     assert run.returncode == 0

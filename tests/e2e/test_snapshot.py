@@ -9,6 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 
 from hlctl import sim
@@ -366,8 +367,6 @@ def test_a_fresh_embedded_database_needs_no_preparation(
         assert ran.code == 0
         recorded = ran.document["result"]["recorded"]
         assert (recorded["status"], recorded["rows_written"], recorded["coverage_pct"]) == ("success", 600, "100.00")
-        import psycopg  # noqa: PLC0415 - as psql would, from the printed URL
-
         with psycopg.connect(hlctl("db", "url").out.strip()) as conn:
             assert set(conn.execute(HELD.encode()).fetchall()) == served(exchange)
             assert conn.execute("SELECT status, rows_written FROM ingest_runs").fetchall() == [("success", 600)]

@@ -1,6 +1,7 @@
 """The house keeps its shape: imports go down the floors only, modules stay readable, tests say why."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -96,8 +97,6 @@ def test_end_to_end_tests_know_the_package_only_from_outside() -> None:
 
 def test_help_and_version_load_nothing_heavy() -> None:
     """The program starts 1,440 times a day."""
-    import subprocess  # noqa: PLC0415 - used here only
-
     probe = (
         "import sys; from hlctl.cli import main; code = main([sys.argv[1]]);"
         "heavy = {'pydantic', 'pydantic_settings', 'requests', 'psycopg', 'urllib3'} & set(sys.modules);"
