@@ -23,6 +23,12 @@ class ExitCode(IntEnum):
     SIGTERM = 143
 
 
+def _sentence(docstring: str) -> str:
+    """Return the first line of a docstring as the start of a message: no capital, no period."""
+    line = docstring.partition("\n")[0].removesuffix(".")
+    return line[:1].lower() + line[1:]
+
+
 class HlctlError(Exception):
     """hlctl could not do what was asked.
 
@@ -34,7 +40,7 @@ class HlctlError(Exception):
     remedy = ""
 
     def __init__(self, message: str = "", *, remedy: str | None = None) -> None:
-        super().__init__(message or (self.__doc__ or "").partition("\n")[0])
+        super().__init__(message or _sentence(self.__doc__ or ""))
         if remedy is not None:
             self.remedy = remedy
 

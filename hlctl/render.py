@@ -120,7 +120,8 @@ def show(result: Result, stream: TextIO) -> None:
 def complain(command: str, error: HlctlError, stream: TextIO) -> None:
     """Print one line: what is wrong and what to do."""
     remedy = f"; {error.remedy}" if error.remedy else ""
-    stream.write(f"hlctl {command}: {clean(str(error))}{clean(remedy)}\n")
+    name = f"hlctl {command}".rstrip()
+    stream.write(f"{name}: {clean(str(error)).removesuffix('.')}{clean(remedy)}\n")
 
 
 def _plain_lines(block: Block) -> list[str]:

@@ -189,7 +189,7 @@ def test_without_a_schema_the_command_to_run_is_named(make_hlctl: Callable[..., 
     hlctl = make_hlctl(HLCTL_DATABASE_URL=empty_database)
     ran = hlctl("snapshot")
     assert (ran.code, ran.out, ran.err) == (
-        6, "", "hlctl snapshot: The database has no hlctl schema.; run `hlctl init-db`\n"
+        6, "", "hlctl snapshot: the database has no hlctl schema; run `hlctl init-db`\n"
     )  # fmt: skip
 
 
@@ -197,7 +197,7 @@ def test_without_a_universe_the_command_to_run_is_named(hlctl: Hlctl, exchange: 
     """Nothing is recorded of nobody."""
     ran = hlctl("snapshot")
     assert ran.code == 6
-    assert ran.err == "hlctl snapshot: No universe has been read yet.; run `hlctl refresh-universe`\n"
+    assert ran.err == "hlctl snapshot: no universe has been read yet; run `hlctl refresh-universe`\n"
     assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
     assert exchange.requests == 0
 

@@ -1,11 +1,15 @@
 """`status`: one judgement, the same on the screen and in JSON."""
 
+import os
+import pty
+import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from hlctl import sim
-from tests.e2e.conftest import Hlctl, M
+from tests.e2e.conftest import COMMAND, Hlctl, M
 
 At = Callable[..., None]
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -76,6 +80,33 @@ def test_colour_forced_by_the_environment_never_reaches_the_json(with_universe: 
         ran = with_universe("status", "--json", **{name: "1"})
         assert "\x1b" not in ran.out
         assert ran.document["result"]["run"]["status"] == "success"
+
+
+def on_a_terminal(hlctl: Hlctl, *args: str, **settings: str) -> str:
+    """Run a command with a terminal for its output, and return what it printed there."""
+    master, slave = pty.openpty()
+    env = {"PATH": os.environ["PATH"], "HOME": str(hlctl.home), "TERM": "xterm-256color", **hlctl.settings, **settings}
+    with subprocess.Popen([COMMAND, *args], env=env, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):  # the terminal's end when the last writer is gone
+            while piece := os.read(master, 65536):
+                shown += piece
+    os.close(master)
+    assert process.returncode == 0
+    return shown.decode()
+
+
+def test_a_terminal_shows_a_progress_bar_and_colour(with_universe: Hlctl, exchange: sim.Exchange) -> None:
+    """For who watches; a pipe gets neither."""
+    exchange.misbehave(None, sim.Fault(delay=0.05))
+    shown = on_a_terminal(with_universe, "snapshot")
+    assert "asking the exchange" in shown
+    assert "200 of 200 wallets" in shown
+    assert "\x1b[1;32mhealthy" in on_a_terminal(with_universe, "status")
+    plain = on_a_terminal(with_universe, "status", NO_COLOR="1")
+    assert "healthy" in plain
+    assert "\x1b[1;32m" not in plain
 
 
 def test_the_json_has_the_facts_with_their_types(with_universe: Hlctl) -> None:
