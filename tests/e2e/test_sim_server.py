@@ -85,6 +85,7 @@ def exchange_bytes(exchange: Exchange, sent: bytes) -> bytes:
 def test_a_state_is_the_worlds_at_the_servers_clock(
     exchange: Exchange, session: requests.Session, clock: Clock
 ) -> None:
+    """Tests move time by this clock, and an answer dated by another would be refused as stale."""
     first = ask(session, exchange)
     clock.now += 3600.25
     second = ask(session, exchange, WALLET.upper().replace("X", "x"), dex="")
@@ -98,11 +99,13 @@ def test_a_state_is_the_worlds_at_the_servers_clock(
 
 
 def test_the_default_clock_is_the_real_one(session: requests.Session) -> None:
+    """The demo sets no clock, and answers that are not dated now would all be stale."""
     with sim.serve(WORLD) as exchange:
         assert abs(ask(session, exchange).json()["time"] / 1000 - time.time()) < 5
 
 
 def test_unknown_wallets_and_other_dexes_are_all_zero(exchange: Exchange, session: requests.Session) -> None:
+    """The real exchange does not tell an unknown wallet from a flat one, so no client may count on it."""
     holder = next(address for address in WORLD.addresses if len(WORLD.state(address, int(NOON * 1000))) > 1000)
     unknown = ask(session, exchange, "0x" + "12" * 20)
 
@@ -114,6 +117,7 @@ def test_unknown_wallets_and_other_dexes_are_all_zero(exchange: Exchange, sessio
 
 @pytest.mark.parametrize("user", ["", "0x12", "12" * 21, "0x" + "g" * 40, WALLET + "0", None, 7, [WALLET]])
 def test_a_malformed_address_is_refused(exchange: Exchange, session: requests.Session, user: object) -> None:
+    """A client that garbles an address must hear of it here as it would there, not be told that the wallet is flat."""
     answer = ask(session, exchange, user)
 
     assert (answer.status_code, answer.text) == (422, UNREADABLE)
@@ -124,6 +128,7 @@ def test_a_malformed_address_is_refused(exchange: Exchange, session: requests.Se
     "body", [b"", b"{", b"[]", b"null", b'{"type":"meta"}', b'{"type":"leaderboard"}', b"[" * 9999]
 )
 def test_other_requests_are_refused(exchange: Exchange, session: requests.Session, body: bytes) -> None:
+    """A simulator that guessed what was meant would hide that a client asks wrongly."""
     headers = {"Content-Type": "application/json"}
     answer = session.post(f"{exchange.url}/info", data=body, headers=headers, timeout=10)
 
@@ -131,6 +136,7 @@ def test_other_requests_are_refused(exchange: Exchange, session: requests.Sessio
 
 
 def test_content_type_method_and_path_matter(exchange: Exchange, session: requests.Session) -> None:
+    """A client that the real exchange would turn away must fail in the tests, not in its first real minute."""
     assert session.post(f"{exchange.url}/info", data=b"{}", timeout=10).status_code == 415
     assert session.get(f"{exchange.url}/info", timeout=10).status_code == 405
     assert session.get(f"{exchange.url}/", timeout=10).status_code == 404
@@ -138,6 +144,7 @@ def test_content_type_method_and_path_matter(exchange: Exchange, session: reques
 
 
 def test_the_leaderboard_is_served_whole(exchange: Exchange, session: requests.Session) -> None:
+    """A client counts the bytes against Content-Length, and a wrong one would look like a truncated file."""
     answer = session.get(exchange.leaderboard_url, timeout=10)
 
     assert answer.status_code == 200
@@ -149,6 +156,7 @@ def test_the_leaderboard_is_served_whole(exchange: Exchange, session: requests.S
 def test_the_leaderboard_can_be_replaced_and_asked_for_through_info(
     exchange: Exchange, session: requests.Session
 ) -> None:
+    """Tests of a refresh bring their own rows, and its second source no longer answers in the real world."""
     exchange.info_leaderboard = True
     exchange.leaderboard_body = b'{"leaderboardRows":[]}'
     info = session.post(f"{exchange.url}/info", json={"type": "leaderboard"}, timeout=10)
@@ -184,6 +192,7 @@ def test_pipelined_requests_are_answered_in_order(exchange: Exchange) -> None:
 
 
 def test_a_request_may_arrive_byte_by_byte(exchange: Exchange) -> None:
+    """TCP cuts where it likes, and a request cut by chance would fail a test now and then."""
     with socket.create_connection(("127.0.0.1", int(exchange.url.rpartition(":")[2])), timeout=10) as connection:
         for byte in raw_request(connection="close"):
             connection.sendall(bytes([byte]))
@@ -207,6 +216,7 @@ def test_a_request_may_arrive_byte_by_byte(exchange: Exchange) -> None:
     ],
 )
 def test_what_is_not_a_request_is_answered_400_and_closed(exchange: Exchange, sent: bytes) -> None:
+    """A client that breaks HTTP learns it at once, not from a test that hangs until its timeout."""
     assert exchange_bytes(exchange, sent).startswith(b"HTTP/1.1 400 ")
 
 
@@ -235,6 +245,7 @@ def test_over_the_limit_the_answer_is_429_until_the_window_has_passed(
 
 
 def test_other_info_requests_weigh_twenty(exchange: Exchange, session: requests.Session) -> None:
+    """A job that comes to ask for something dearer than states must show in the weight that tests assert."""
     session.post(f"{exchange.url}/info", json={"type": "meta"}, timeout=10)
     session.post(f"{exchange.url}/info", json={"type": "leaderboard"}, timeout=10)
 
@@ -242,6 +253,7 @@ def test_other_info_requests_weigh_twenty(exchange: Exchange, session: requests.
 
 
 def test_the_window_slides(exchange: Exchange, session: requests.Session, clock: Clock) -> None:
+    """A burst across two clock minutes must show in the peak: which window the real limit uses is not documented."""
     for _ in range(4):
         ask(session, exchange)
         clock.now += 25
@@ -270,6 +282,7 @@ def test_the_window_slides(exchange: Exchange, session: requests.Session, clock:
 def test_a_status_comes_with_what_is_reported_for_it(
     exchange: Exchange, session: requests.Session, status: int, content_type: str, body: bytes
 ) -> None:
+    """Refusals are null, text or HTML by turns, and a client that expects JSON must stumble here first."""
     exchange.misbehave(WALLET, Fault(status=status))
     answer = ask(session, exchange)
 
@@ -282,6 +295,7 @@ def test_a_status_comes_with_what_is_reported_for_it(
 
 
 def test_headers_and_body_can_be_set(exchange: Exchange, session: requests.Session) -> None:
+    """An answer that nobody foresaw can be tested without a change to the simulator."""
     exchange.misbehave(WALLET, Fault(body=b"[null]", headers={"content-TYPE": "text/html", "Retry-After": "3"}))
     answer = ask(session, exchange)
 
@@ -303,6 +317,7 @@ def test_faults_follow_each_other_and_run_out(exchange: Exchange, session: reque
 
 
 def test_the_leaderboard_misbehaves_on_its_own(exchange: Exchange, session: requests.Session) -> None:
+    """A refresh has two sources, and a test of the second must break the first alone."""
     exchange.misbehave(sim.LEADERBOARD, Fault(status=403))
     exchange.misbehave(sim.INFO_LEADERBOARD, Fault(status=500))
 
@@ -313,6 +328,7 @@ def test_the_leaderboard_misbehaves_on_its_own(exchange: Exchange, session: requ
 
 
 def test_a_dropped_request_gets_no_byte(exchange: Exchange, session: requests.Session) -> None:
+    """The client must see the connection end, and the record must not list a state that nobody received."""
     exchange.misbehave(WALLET, Fault(drop=True, times=1))
 
     assert exchange_bytes(exchange, raw_request()) == b""
@@ -323,6 +339,7 @@ def test_a_dropped_request_gets_no_byte(exchange: Exchange, session: requests.Se
 
 
 def test_a_truncated_answer_promises_more_than_it_sends(exchange: Exchange) -> None:
+    """The length betrays the cut to the client, and half a state is nothing to check a cell against."""
     exchange.misbehave(WALLET, Fault(truncate_at=100))
     head, _, body = exchange_bytes(exchange, raw_request()).partition(b"\r\n\r\n")
     whole = WORLD.state(WALLET, int(NOON * 1000))
@@ -337,6 +354,7 @@ def test_a_truncated_answer_promises_more_than_it_sends(exchange: Exchange) -> N
 def test_a_delayed_answer_is_of_the_moment_it_is_given(
     exchange: Exchange, session: requests.Session, clock: Clock
 ) -> None:
+    """A state asked for before the minute's end and given after it is a fact of the later minute."""
     exchange.misbehave(None, Fault(delay=0.3))
     mover = threading.Timer(0.1, lambda: setattr(clock, "now", NOON + 61))
     mover.start()
@@ -349,6 +367,7 @@ def test_a_delayed_answer_is_of_the_moment_it_is_given(
 
 
 def test_delays_overlap_and_the_most_at_a_time_is_counted(exchange: Exchange) -> None:
+    """An exchange that answered one by one could not show how many requests a client has open."""
     exchange.misbehave(None, Fault(delay=0.05))
     local = threading.local()
     sessions = []
@@ -390,6 +409,7 @@ def test_a_client_that_gives_up_is_no_longer_in_flight(exchange: Exchange, sessi
 def test_the_journal_holds_the_bytes_that_were_received(
     exchange: Exchange, session: requests.Session, clock: Clock
 ) -> None:
+    """Every stored cell is checked against these bytes, so they must be what the client got."""
     exchange.misbehave(OTHER, Fault(status=500, times=1))
     received = []
     for address in (WALLET, OTHER, OTHER):
@@ -416,6 +436,7 @@ def test_the_journal_holds_the_bytes_that_were_received(
 
 
 def test_the_journal_file_says_the_same(tmp_path: Path, session: requests.Session, clock: Clock) -> None:
+    """Whoever runs the exchange as a process has only this file to check a record against."""
     path = tmp_path / "journal.jsonl"
     with sim.serve(WORLD, clock=clock, journal=False, journal_file=path) as exchange:
         bodies = [ask(session, exchange, address).text for address in (WALLET, OTHER)]
@@ -443,6 +464,7 @@ def test_it_can_be_left_and_entered_again(session: requests.Session) -> None:
 
 
 def test_leaving_ends_what_is_still_being_answered(exchange: Exchange) -> None:
+    """A test with slow answers must neither wait for them nor leave a thread to the next one."""
     exchange.misbehave(None, Fault(delay=60))
     with sim.serve(WORLD) as short:
         short.misbehave(None, Fault(delay=60))
@@ -466,6 +488,7 @@ def exchange_bytes_or_reset(exchange: Exchange) -> None:
 
 
 def test_a_taken_port_is_refused_and_leaks_nothing(exchange: Exchange, tmp_path: Path) -> None:
+    """A start that fails must say so, and a socket left open would fail whichever test comes next."""
     port = int(exchange.url.rpartition(":")[2])
     with pytest.raises(OSError, match="in use"), sim.serve(WORLD, port=port):
         pass
@@ -474,6 +497,8 @@ def test_a_taken_port_is_refused_and_leaks_nothing(exchange: Exchange, tmp_path:
 
 
 def test_a_crash_of_the_simulator_does_not_pass_for_a_fault(session: requests.Session) -> None:
+    """A client copes with a broken connection, and the simulator's bug would hide in a test that passes."""
+
     def broken(_address: str, _time_ms: int) -> bytes:
         raise ArithmeticError("broken world")
 
@@ -531,6 +556,7 @@ def test_a_process_stops_on_a_signal(signum: signal.Signals) -> None:
     [(["--wallets", "-1"], "0 to 100000 wallets"), (["--data", "/nonexistent"], "recorded data: cannot read")],
 )
 def test_a_process_refuses_what_it_cannot_serve(arguments: list[str], complaint: str) -> None:
+    """Whoever starts it by hand gets a sentence to read and the exit code of a wrong usage."""
     command = [sys.executable, "-m", "hlctl.sim", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
@@ -543,6 +569,7 @@ def test_a_process_refuses_what_it_cannot_serve(arguments: list[str], complaint:
     not (RECORDED / "clearinghouse").is_dir(), reason="the recorded answers (../shared/data/recorded) are not here"
 )
 def test_the_whole_recorded_leaderboard_is_answered(session: requests.Session) -> None:
+    """The demo on recorded data may choose any of these wallets, and must not show one as missing."""
     world = World.recorded(RECORDED)
     with sim.serve(world) as exchange:
         rows = session.get(exchange.leaderboard_url, timeout=10).json()["leaderboardRows"]

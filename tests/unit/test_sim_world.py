@@ -84,6 +84,7 @@ def strings(value: object) -> Iterator[str]:
 
 @given(st.floats(min_value=-1e12, max_value=1e12), st.integers(0, 10))
 def test_a_printed_number_has_no_exponent_and_at_most_ten_decimals(value: float, decimals: int) -> None:
+    """The decoder refuses an exponent, and the demo would miss cells through the simulator's own fault."""
     printed = text(value, decimals)
 
     assert NUMBER.fullmatch(printed)
@@ -99,16 +100,19 @@ def test_a_printed_number_carries_the_noise_of_its_binary_float() -> None:
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**40))
 def test_noise_is_a_share(key: int, step: int) -> None:
+    """Sizes, prices and funding are scaled by it, and a value outside would break the bounds they promise."""
     assert 0.0 <= noise(key, step) < 1.0
 
 
 def test_quantile_meets_the_points_it_was_given() -> None:
+    """Sizes and liquidation prices are as recorded only if the curve runs through the recorded points."""
     points = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
 
     assert [round(quantile(points, share), 9) for share in QUANTILES[:-1]] == list(points[:-1])
 
 
 def test_prices_walk_in_small_steps_around_the_table() -> None:
+    """Margins follow the mark, and a series that jumps or stands still looks like no market's."""
     for coin in COINS:
         walk = [mark_price(1, coin, NOON // MINUTE + minute) for minute in range(3000)]
 
@@ -133,6 +137,7 @@ def test_a_state_is_a_pure_function_of_seed_wallet_and_minute() -> None:
 
 
 def test_states_have_the_modern_shape() -> None:
+    """Tests against another shape would prove the decoder for an exchange that does not exist."""
     for address, state in states().items():
         raw = world().state(address, NOON)
         assert raw == json.dumps(state, separators=(",", ":")).encode()
@@ -149,6 +154,7 @@ def test_states_have_the_modern_shape() -> None:
 
 
 def test_no_coin_appears_twice_in_a_wallet() -> None:
+    """The decoder refuses such a state, so the wallet would be missing whenever it is asked."""
     for state in states().values():
         coins = [position["coin"] for position in positions([state])]
         assert len(coins) == len(set(coins))
@@ -168,6 +174,7 @@ def test_an_unknown_address_is_all_zero() -> None:
 
 
 def test_the_figures_of_a_state_agree() -> None:
+    """Whoever compares a sum with its summary must not chase a difference that only the simulator made."""
     near = Decimal("0.0001")
     for state in states().values():
         held = positions([state])
@@ -184,6 +191,7 @@ def test_the_figures_of_a_state_agree() -> None:
 
 
 def test_the_figures_of_a_position_agree() -> None:
+    """A size, sign or margin read wrongly shows as a contradiction only where the figures fit together."""
     marks = {coin.name: Decimal(text(mark_price(1, coin, NOON // MINUTE), 10)) for coin in COINS}
     for position in positions(states().values()):
         szi, value = Decimal(position["szi"]), Decimal(position["positionValue"])
@@ -250,6 +258,7 @@ def test_distributions_follow_the_recorded_ones() -> None:
 
 
 def test_the_oddities_of_real_answers_occur() -> None:
+    """Isolated margin, float noise and large wallets break readers that were tested on tidy ones."""
     held = positions(states().values())
     assert 0.01 < sum(position["leverage"]["type"] == "isolated" for position in held) / len(held) < 0.08
     assert any(re.fullmatch(r"-?\d+\.\d{10}", position["szi"]) for position in held)
@@ -263,6 +272,7 @@ def test_the_oddities_of_real_answers_occur() -> None:
 
 
 def test_rows_have_the_recorded_shape() -> None:
+    """A refresh that works here must work on the real file, whose windows are pairs and whose figures are strings."""
     found = rows(world())
 
     assert len(found) == 2000
@@ -278,6 +288,7 @@ def test_rows_have_the_recorded_shape() -> None:
 
 
 def test_rows_fall_by_month_volume_not_by_pnl() -> None:
+    """On a board sorted by PnL, a refresh that just took the first 200 rows would pass."""
     found = rows(world())
     volumes = [month(row, "vlm") for row in found]
     pnls = [month(row, "pnl") for row in found]
@@ -299,6 +310,7 @@ def test_some_of_the_best_have_no_volume(seed: int, size: int) -> None:
 
 
 def test_display_names_are_rare_and_hostile() -> None:
+    """A stranger's name may try to break a parser or a terminal, and a board full of them would look unreal."""
     names = [row["displayName"] for row in rows(world())]
     given_names = [name for name in names if name is not None]
 
@@ -321,6 +333,7 @@ def test_vaults_are_few_and_hold_many_coins() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 3, 499, 500, 501])
 def test_any_number_of_rows_is_one_document(size: int) -> None:
+    """Blocks of 500 rows are joined by hand, and a wrong comma at a seam is no JSON."""
     made = World.generate(seed=5, rows=size)
 
     assert [row["ethAddress"] for row in rows(made)] == list(made.addresses)
@@ -328,6 +341,7 @@ def test_any_number_of_rows_is_one_document(size: int) -> None:
 
 
 def test_a_pretty_leaderboard_holds_the_same_rows() -> None:
+    """The real file is probably indented, and whoever compares the two must have changed white space only."""
     pretty = World.generate(seed=1, rows=700, pretty=True)
 
     assert b'",\n  "' in b"".join(pretty.leaderboard())
@@ -335,6 +349,7 @@ def test_a_pretty_leaderboard_holds_the_same_rows() -> None:
 
 
 def test_the_largest_leaderboard_comes_in_pieces() -> None:
+    """The reader claims to hold a chunk and a row, and only small pieces can put that to the test."""
     size = pieces = 0
     for piece in World.generate(seed=1, rows=100_000).leaderboard():
         size += piece.count(b'"ethAddress":"0x')
@@ -347,6 +362,7 @@ def test_the_largest_leaderboard_comes_in_pieces() -> None:
 
 @pytest.mark.parametrize("size", [-1, 100_001])
 def test_an_impossible_number_of_rows_is_refused(size: int) -> None:
+    """A mistyped --wallets ends in a sentence, not in an empty board or a full memory."""
     with pytest.raises(ValueError, match=f"0 to 100000 wallets, not {size}"):
         World.generate(seed=1, rows=size)
 
@@ -382,6 +398,7 @@ def test_every_main_dex_body_is_served_byte_for_byte_but_for_its_time() -> None:
 
 @needs_recorded
 def test_every_wallet_of_the_digest_is_served_as_it_was() -> None:
+    """The demo on recorded data shows real wallets, and a figure lost on the way would be a lie about one."""
     path = next((RECORDED / "leaderboard").glob("derived_*.json.gz"))
     tracker = json.loads(gzip.decompress(path.read_bytes()))["whaleTracker"]
     listed = {row["ethAddress"]: row for row in rows(recorded())}
@@ -410,6 +427,7 @@ def test_every_wallet_of_the_digest_is_served_as_it_was() -> None:
 
 @needs_recorded
 def test_recorded_rows_are_served_unchanged_and_only_for_wallets_whose_state_is_known() -> None:
+    """A real wallet listed without its positions would be answered all zero, and so recorded as flat."""
     listed = {row["ethAddress"]: row for row in rows(recorded())}
     head = json.loads(next((RECORDED / "leaderboard").glob("head_*.json")).read_bytes())["leaderboardRows"]
     known = [row for row in head if row["ethAddress"] in listed]
@@ -421,6 +439,7 @@ def test_recorded_rows_are_served_unchanged_and_only_for_wallets_whose_state_is_
 
 @needs_recorded
 def test_the_recorded_leaderboard_is_ordered_and_has_a_universe() -> None:
+    """The demo on recorded data chooses its 200 wallets from it, and must rank them itself as with the real file."""
     found = rows(recorded())
     volumes = [month(row, "vlm") for row in found]
 
@@ -431,6 +450,7 @@ def test_the_recorded_leaderboard_is_ordered_and_has_a_universe() -> None:
 
 
 def test_a_folder_without_recorded_data_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    """Whoever mistypes `demo --data` is told which file is missing, not shown a traceback."""
     with pytest.raises(ValueError, match=r"recorded data: cannot read .*index\.json"):
         World.recorded(tmp_path)
     (tmp_path / "clearinghouse").mkdir()
