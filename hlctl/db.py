@@ -45,6 +45,7 @@ _CAUSES = (
     ("too many clients", "the server has no connection left"),
     ("remaining connection slots", "the server has no connection left"),
     ("starting up", "the server is starting up"),
+    ("not yet accepting connections", "the server is recovering"),
     ("shutting down", "the server is shutting down"),
     ("recovery mode", "the server is recovering"),
     ("SSL", "the TLS connection failed"),
