@@ -12,6 +12,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 import psycopg
 import pytest
@@ -89,11 +90,11 @@ def database(server: str, template: str, create_database: Callable[..., str]) ->
     return make_conninfo(server, dbname=create_database(template))
 
 
-@pytest.fixture
-def set_clock(database: str) -> Callable[..., None]:
-    """Return a function that makes the database believe it is `at`: running on from there, or standing still."""
+@pytest.fixture(scope="session")
+def set_clock_of() -> Callable[..., None]:
+    """Return a function that makes a database believe it is `at`: running on from there, or standing still."""
 
-    def set_to(at: datetime, *, running: bool = True) -> None:
+    def set_to(database: str, at: datetime, *, running: bool = True) -> None:
         body = f"SELECT timestamptz '{at.isoformat()}'"
         if running:
             offset = (at - datetime.now(UTC)).total_seconds()
@@ -103,3 +104,9 @@ def set_clock(database: str) -> Callable[..., None]:
             conn.execute(sql.SQL(function).format(sql.Literal(body)))
 
     return set_to
+
+
+@pytest.fixture
+def set_clock(database: str, set_clock_of: Callable[..., None]) -> Callable[..., None]:
+    """Return the same for the test's own database."""
+    return partial(set_clock_of, database)

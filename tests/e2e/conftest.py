@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from hlctl import sim
 
@@ -98,10 +99,33 @@ def make_hlctl(tmp_path: Path) -> Iterator[Callable[..., Hlctl]]:
                 stream.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def world() -> sim.World:
     """Return a small world: enough wallets for a universe of 200."""
     return sim.World.generate(seed=3, rows=400)
+
+
+@pytest.fixture(scope="session")
+def universe_template(
+    server: str, template: str, create_database: Callable[..., str], world: sim.World, set_clock_of: Callable[..., None]
+) -> str:
+    """Return the name of a database in which `hlctl refresh-universe` has read the world's leaderboard in minute M."""
+    name = create_database(template)
+    database = make_conninfo(server, dbname=name)
+    set_clock_of(database, M)
+    with sim.serve(world) as exchange:
+        settings = {"HLCTL_DATABASE_URL": database, "HLCTL_LEADERBOARD_URL": exchange.leaderboard_url}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HLCTL_", "PG"))}
+        subprocess.run([COMMAND, "refresh-universe"], env={**kept, **settings}, check=True, capture_output=True)
+    return name
+
+
+@pytest.fixture
+def database(server: str, template: str, create_database: Callable[..., str], request: pytest.FixtureRequest) -> str:
+    """Return a database of the test's own: with a universe if it asks for one, else with the schema only."""
+    if "with_universe" in request.fixturenames:
+        template = request.getfixturevalue("universe_template")
+    return make_conninfo(server, dbname=create_database(template))
 
 
 @pytest.fixture
@@ -134,11 +158,8 @@ def hlctl(database: str, exchange: sim.Exchange, make_hlctl: Callable[..., Hlctl
 
 
 @pytest.fixture
-def with_universe(hlctl: Hlctl, exchange: sim.Exchange, at: Callable[..., None]) -> Hlctl:
-    """Return the runner after a first refresh, the exchange's journal empty again."""
-    assert hlctl("refresh-universe").code == 0
-    exchange.forget()
-    at()
+def with_universe(hlctl: Hlctl) -> Hlctl:
+    """Return the runner on a database that has a universe too (see `database`)."""
     return hlctl
 
 
