@@ -206,6 +206,10 @@ def main(args: Sequence[str] | None = None) -> int:
         code = _refuse(words, exc)
     except (KeyboardInterrupt, typer.Abort):
         code = ExitCode.SIGINT
+    except Exception as exc:  # noqa: BLE001 - whatever the boundary itself got wrong
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"hlctl has a bug: {_where(exc)}\n")
+        code = ExitCode.BUG
     _flush()
     return int(code or 0)
 

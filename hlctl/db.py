@@ -18,6 +18,8 @@ Connection = psycopg.Connection[TupleRow]
 CONNECT_TIMEOUT = 5
 """Seconds a connection attempt may take, per address."""
 
+OLDEST_SERVER = 150_000
+
 LOCK_CLASS = 1751908352
 """First key of every advisory lock hlctl takes (the bytes of "hlc" and a zero); the second is the minute number,
 or one of the numbers below, which no minute can have."""
@@ -62,7 +64,7 @@ def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
     for name in [name for name in os.environ if name.startswith("PG") and name not in _KEPT_FROM_ENVIRONMENT]:
         del os.environ[name]
     try:
-        return psycopg.connect(
+        conn = psycopg.connect(
             conninfo,
             autocommit=True,
             prepare_threshold=None,
@@ -81,6 +83,19 @@ def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
         ) from None
     except psycopg.OperationalError as exc:
         raise DatabaseUnusableError(f"cannot connect to the database: {_cause(str(exc))}") from None
+    if problem := unsupported(conn.info.server_version, conn.info.parameter_status("server_encoding")):
+        conn.close()
+        raise DatabaseUnusableError(problem)
+    return conn
+
+
+def unsupported(version: int, encoding: str | None) -> str | None:
+    """Say why a server cannot keep the record; a pooler may not tell its encoding, which is no reason."""
+    if version < OLDEST_SERVER:
+        return f"the server is PostgreSQL {version // 10_000}: 15 to 18 are supported"
+    if encoding not in {None, "UTF8"}:
+        return f"the database's encoding is {encoding}: it must be UTF8"
+    return None
 
 
 def _cause(text: str) -> str:

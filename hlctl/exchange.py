@@ -1,6 +1,7 @@
 """Asking the exchange: many wallets at once under a plan, and the leaderboard as a stream."""
 
 import json
+import logging
 import statistics
 import threading
 from collections.abc import Callable, Iterator
@@ -12,8 +13,10 @@ from hlctl.minute import Plan, Send, Stop, judge
 from hlctl.model import Held, MissingReason, Source, Wallet
 from hlctl.transport import RequestFailedError, Transport
 
+log = logging.getLogger(__name__)
+
 MAX_STATE_BYTES = 2 * 2**20
-LEADERBOARD_SECONDS = 120.0
+LEADERBOARD_SECONDS = {Source.STATS_DATA: 90.0, Source.INFO_API: 30.0}
 _LOOK_UP = 0.1  # how often the main thread looks for a signal, in seconds
 
 
@@ -22,7 +25,8 @@ class Exchange:
 
     def __init__(self, api_url: str, leaderboard_url: str, *, connections: int, authorization: str | None) -> None:
         self._transport = Transport(connections=connections, authorization=authorization)
-        self._info = self._transport.post_template(f"{api_url.rstrip('/')}/info")
+        # Providers print their address with the path, the exchange without.
+        self._info = self._transport.post_template(f"{api_url.rstrip('/').removesuffix('/info')}/info")
         self._leaderboard_url = leaderboard_url
 
     def close(self) -> None:
@@ -36,10 +40,10 @@ class Exchange:
 
     def leaderboard(self, source: Source) -> Iterator[bytes]:
         """Return the leaderboard in pieces; raises RequestFailedError, also while it is read (api.md 2)."""
-        limit = wire.MAX_LEADERBOARD_BYTES
+        seconds, limit = LEADERBOARD_SECONDS[source], wire.MAX_LEADERBOARD_BYTES
         if source is Source.STATS_DATA:
-            return self._transport.get(self._leaderboard_url, seconds=LEADERBOARD_SECONDS, limit=limit)
-        body = self._transport.post(self._info, b'{"type":"leaderboard"}', seconds=LEADERBOARD_SECONDS, limit=limit)
+            return self._transport.get(self._leaderboard_url, seconds=seconds, limit=limit)
+        body = self._transport.post(self._info, b'{"type":"leaderboard"}', seconds=seconds, limit=limit)
         return iter((body,))
 
 
@@ -66,7 +70,6 @@ class Fetch:
         self._closed = False
         self._answered_at: list[datetime] = []
         self._clock_offsets: list[float] = []
-        self._bug: BaseException | None = None
 
     def run(self, *, threads: int, interrupted: Callable[[], bool], progress: Callable[[int], None]) -> None:
         """Ask until every wallet is answered, nothing more can be sent, the deadline is over, or a signal came.
@@ -76,14 +79,12 @@ class Fetch:
         for number in range(threads):
             threading.Thread(target=self._work, name=f"ask-{number}", daemon=True).start()
         with self._changed:
-            while not (self._bug or interrupted() or self._plan.is_over(self._now())):
+            while not (interrupted() or self._plan.is_over(self._now())):
                 progress(len(self._plan.answers))
                 self._changed.wait(min(_LOOK_UP, max(0.0, self._deadline - self._now())))
             self._closed = True
             self._changed.notify_all()
             progress(len(self._plan.answers))
-        if self._bug:
-            raise self._bug
 
     def skew_ms(self) -> int | None:
         """Return the time from the first to the last answer."""
@@ -99,13 +100,8 @@ class Fetch:
         return self._clock.since(self._minute)
 
     def _work(self) -> None:
-        try:
-            while (wallet := self._next()) is not None:
-                self._ask_one(wallet)
-        except BaseException as exc:  # noqa: BLE001 - handed to the main thread, which raises it
-            with self._changed:
-                self._bug = exc
-                self._changed.notify_all()
+        while (wallet := self._next()) is not None:
+            self._ask_one(wallet)
 
     def _next(self) -> Wallet | None:
         """Return the wallet to ask now, waiting for its time; None when there is nothing left to do."""
@@ -140,6 +136,10 @@ class Fetch:
             failure, retry_after = exc.reason, exc.retry_after
         except wire.WireError as exc:
             failure = exc.reason
+        except Exception as exc:  # what nobody thought of costs its wallet, and not the others
+            log.warning("%s: %s", wallet.address, type(exc).__name__)
+            log.debug("cause", exc_info=exc)
+            failure = MissingReason.INTERNAL
         with self._changed:
             if self._closed:
                 return

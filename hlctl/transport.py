@@ -4,6 +4,7 @@
 read of the socket itself gets what is left of the budget, status line, headers, TLS and body alike.
 """
 
+import http.client
 import os
 import socket
 import ssl
@@ -23,7 +24,6 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    IncompleteRead,
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
@@ -241,7 +241,7 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
 _REASONS: tuple[tuple[tuple[type[BaseException], ...], MissingReason, str], ...] = (
     ((NameResolutionError, socket.gaierror), MissingReason.DNS, "the exchange's host name is unknown"),
     ((SSLError, ssl.SSLError), MissingReason.TLS, "the TLS connection to the exchange failed"),
-    ((IncompleteRead,), MissingReason.TRUNCATED, "the answer ends too early"),
+    ((http.client.IncompleteRead,), MissingReason.TRUNCATED, "the answer ends too early"),
     # Before the timeouts, because urllib3 derives it from one.
     ((NewConnectionError,), MissingReason.CONNECT, "cannot connect to the exchange"),
     ((TimeoutError, rq.Timeout, ConnectTimeoutError, ReadTimeoutError), MissingReason.TIMEOUT, "no answer in time"),

@@ -2,9 +2,9 @@
 -- The current minute is listed once it is recorded: until then it is not a gap.
 SELECT m.minute, r.status
   FROM (SELECT date_bin('1 minute', at, 'epoch') AS current FROM (SELECT hlctl_clock() AS at OFFSET 0) AS c) AS now
- CROSS JOIN generate_series(greatest(now.current - interval '59 min', (SELECT min(snapshot_ts) FROM ingest_runs)),
-                            now.current, interval '1 min') AS m (minute)
+ CROSS JOIN (SELECT min(snapshot_ts) AS first FROM ingest_runs) AS record
+ CROSS JOIN generate_series(now.current - interval '59 min', now.current, interval '1 min') AS m (minute)
   LEFT JOIN ingest_runs r ON r.snapshot_ts = m.minute
- WHERE m.minute < now.current
-    OR r.status IS NOT NULL
+ WHERE m.minute >= record.first
+   AND (m.minute < now.current OR r.status IS NOT NULL)
  ORDER BY m.minute

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from hlctl import sim
 from tests.e2e.conftest import COMMAND, Hlctl
@@ -108,6 +109,17 @@ def test_a_database_url_that_leads_nowhere_is_exit_5_without_its_password(
         assert ran.code == 5
         assert "TOPSECRET" not in ran.out + ran.err
         assert words in ran.out + ran.err
+
+
+def test_a_database_in_another_encoding_is_refused(make_hlctl: Callable[..., Hlctl], server: str) -> None:
+    """Text would come back as bytes, or not go in at all."""
+    name = "hlctl_test_ascii"
+    with closing(psycopg.connect(server, autocommit=True)) as conn:
+        conn.execute(f"DROP DATABASE IF EXISTS {name}".encode())
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'".encode())
+        ran = make_hlctl(HLCTL_DATABASE_URL=make_conninfo(server, dbname=name))("init-db")
+        conn.execute(f"DROP DATABASE {name}".encode())
+    assert (ran.code, ran.err) == (5, "hlctl init-db: the database's encoding is SQL_ASCII: it must be UTF8\n")
 
 
 def test_the_embedded_server_by_hand(make_hlctl: Callable[..., Hlctl], tmp_path: Path) -> None:

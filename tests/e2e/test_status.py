@@ -71,6 +71,9 @@ def test_an_empty_record_is_stale(hlctl: Hlctl) -> None:
     assert ran.code == 0
     assert ran.out.startswith("health            stale: no good minute was ever recorded\n")
     assert "universe          none\n" in ran.out
+    assert ran.out.endswith("last hour         0 success, 0 partial, 0 failed, 0 not recorded\n"), (
+        "no gap before the first"
+    )
 
 
 def test_colour_forced_by_the_environment_never_reaches_the_json(with_universe: Hlctl) -> None:

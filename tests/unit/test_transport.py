@@ -52,6 +52,16 @@ def test_a_state_is_asked_for_as_the_exchange_wants_it(exchange: Exchange) -> No
 
 
 @responses.activate
+def test_an_address_may_be_given_with_or_without_its_path() -> None:
+    """Providers print it with /info."""
+    responses.post(f"{API}/key/info", body=b"{}")
+    for url in (f"{API}/key", f"{API}/key/", f"{API}/key/info"):
+        client = Exchange(url, LEADERBOARD, connections=1, authorization=None)
+        assert ask(client) == b"{}"
+        client.close()
+
+
+@responses.activate
 def test_the_leaderboards_host_never_sees_the_credentials(exchange: Exchange) -> None:
     """It is another host, and needs none."""
     responses.get(LEADERBOARD, body=b"{}")
