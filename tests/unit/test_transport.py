@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 import requests
@@ -169,3 +170,30 @@ def test_every_way_to_fail_below_http_has_its_reason(
     error = failure(lambda: ask(exchange))
     assert error.reason is reason
     assert "bad certificate" not in str(error)
+
+
+def test_the_authorities_are_read_once_for_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading them costs 25 ms of CPU, and the library would do it for each connection."""
+    read: list[object] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(context: ssl.SSLContext, *args: Any, **kwargs: Any) -> None:
+        read.append(args)
+        load(context, *args, **kwargs)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    client = Exchange(API, LEADERBOARD, connections=8, authorization=None)
+    adapter = client._transport._adapter
+    contexts = set()
+    for url in (f"{API}/info", LEADERBOARD):
+        request = requests.Request("GET", url).prepare()
+        pool = adapter.get_connection_with_tls_context(request, verify=True)
+        assert isinstance(pool, urllib3.HTTPSConnectionPool)
+        for _ in range(4):
+            connection = pool._new_conn()
+            adapter.cert_verify(connection, url, verify=True, cert=None)
+            contexts.add(id(connection.ssl_context))
+            assert (connection.ca_certs, connection.ca_cert_dir) == (None, None)
+    client.close()
+    assert len(read) == 1
+    assert len(contexts) == 1

@@ -1,0 +1,142 @@
+"""What a server can do to one request, and what it cannot: the budget is wall-clock time, TLS is always verified."""
+
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hlctl import sim
+from tests.e2e.conftest import Hlctl
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Hand every connection to `serve` in a thread of its own; yields the port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    threading.Thread(target=quietly, args=(connection,), daemon=True).start()
+
+        def quietly(connection: socket.socket) -> None:
+            with suppress(OSError), connection:
+                serve(connection)
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def drip(at_once: bytes, slowly: bytes) -> Callable[[socket.socket], None]:
+    """Send the rest of an answer a byte at a time, never silent for as long as any read timeout."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(at_once)
+        for byte in slowly:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.2)
+
+    return serve
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 300\r\n"
+IMPATIENT = {"HLCTL_REQUEST_TIMEOUT": "1", "HLCTL_MAX_ATTEMPTS": "1"}
+
+
+@pytest.mark.parametrize(
+    "serve", [drip(b"", HEAD * 10), drip(HEAD + b"\r\n", b" " * 300)], ids=["in its headers", "in its body"]
+)
+def test_a_server_that_drips_cannot_outlast_the_budget(
+    with_universe: Hlctl, rows: Rows, serve: Callable[[socket.socket], None]
+) -> None:
+    """The HTTP library alone would wait for as long as a byte comes in time."""
+    with listening(serve) as port:
+        ran = with_universe("snapshot", HLCTL_API_URL=f"http://127.0.0.1:{port}", **IMPATIENT)
+    assert ran.code == 4
+    assert rows("SELECT missing FROM ingest_runs") == [({"timeout": 20, "breaker": 180},)]
+    assert ran.seconds < 10, "three rounds of one second, and the start"
+
+
+def test_a_server_that_accepts_and_says_nothing_is_a_timeout(with_universe: Hlctl, rows: Rows) -> None:
+    """Half-open connections look like this."""
+    with listening(lambda _connection: time.sleep(30)) as port:
+        ran = with_universe("snapshot", HLCTL_API_URL=f"http://127.0.0.1:{port}", **IMPATIENT)
+    assert ran.code == 4
+    assert rows("SELECT missing FROM ingest_runs") == [({"timeout": 20, "breaker": 180},)]
+    assert ran.seconds < 10
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Return a certificate for 127.0.0.1 with its key, which no authority has signed."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed: no certificate can be made")
+    file = tmp_path / "server.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=simulated exchange", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", file, "-out", tmp_path / "certificate.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    file.write_text(file.read_text() + (tmp_path / "certificate.pem").read_text())
+    return file
+
+
+@contextmanager
+def tls_in_front_of(exchange: sim.Exchange, certificate: Path) -> Iterator[str]:
+    """Put TLS before the simulated exchange; yields its https address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    target = ("127.0.0.1", int(exchange.url.rpartition(":")[2]))
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                sink.sendall(piece)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as inside, socket.create_connection(target) as outside:
+            back = threading.Thread(target=pump, args=(outside, inside), daemon=True)
+            back.start()
+            pump(inside, outside)
+            back.join(5)
+
+    with listening(serve) as port:
+        yield f"https://127.0.0.1:{port}"
+
+
+def test_a_minute_over_tls(with_universe: Hlctl, exchange: sim.Exchange, certificate: Path) -> None:
+    """The real exchange is reached this way; an authority of one's own is named the way OpenSSL does it."""
+    with tls_in_front_of(exchange, certificate) as url:
+        ran = with_universe("snapshot", HLCTL_API_URL=url, SSL_CERT_FILE=str(certificate))
+    assert (ran.code, ran.err) == (0, "")
+    assert "200 of 200 wallets" in ran.out
+
+
+def test_a_certificate_nobody_vouches_for_is_refused_and_not_asked_again(
+    with_universe: Hlctl, exchange: sim.Exchange, certificate: Path, rows: Rows
+) -> None:
+    """There is no switch to trust it."""
+    with tls_in_front_of(exchange, certificate) as url:
+        ran = with_universe("snapshot", HLCTL_API_URL=url)
+    assert ran.code == 4
+    assert rows("SELECT missing, retries FROM ingest_runs") == [({"tls": 20, "breaker": 180}, 0)]
+    assert exchange.requests == 0
