@@ -66,6 +66,8 @@ def _options(
     ] = False,
 ) -> None:
     ctx.obj = Invocation(config=config, quiet=quiet, log_level=log_level)
+    if log_level is not None:
+        _log_from(log_level)
 
 
 @app.command("init-db")
@@ -272,12 +274,15 @@ def _report(
 
 
 def _where(exc: BaseException) -> str:
-    """Name an unexpected exception by its type and place: its text might hold a secret."""
-    trace = exc.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    """Name an unexpected exception by its type and its place in hlctl: its text might hold a secret."""
+    place, trace = "", exc.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.is_relative_to(Path(__file__).parent):
+            place = f" in {file.name}:{trace.tb_lineno}"
         trace = trace.tb_next
-    place = f" in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
-    return f"{type(exc).__name__}{place}"
+    sqlstate = getattr(exc, "sqlstate", None)
+    return f"{type(exc).__name__}{f' ({sqlstate})' if sqlstate else ''}{place}"
 
 
 def _flush() -> None:
@@ -294,11 +299,16 @@ def _settings(ctx: typer.Context) -> "Settings":
     from hlctl import settings
 
     loaded = settings.load(ctx.obj.config)
-    level = ctx.obj.log_level or loaded.log_level
-    if level not in {"debug", "info", "warning", "error"}:
-        raise UsageError(f"--log-level {level!r} is none of debug, info, warning, error")
-    logging.basicConfig(level=level.upper(), format="hlctl: %(levelname)s: %(message)s", stream=sys.stderr)
+    if ctx.obj.log_level is None:
+        _log_from(loaded.log_level)
     return loaded
+
+
+def _log_from(level: str) -> None:
+    if level not in {"debug", "info", "warning", "error"}:
+        raise typer.BadParameter(f"--log-level {level!r} is none of debug, info, warning, error")
+    logging.basicConfig(level=level.upper(), format="hlctl: %(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("urllib3").setLevel(logging.WARNING)  # it would print the path, where providers put their keys
 
 
 def _tell(text: str) -> None:

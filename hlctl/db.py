@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
-from hlctl.errors import DatabaseUnusableError
+from hlctl.errors import ConfigurationError, DatabaseUnusableError
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -59,7 +58,8 @@ def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
     """Connect in autocommit mode: nothing runs outside `transaction`.
 
     No startup options and no prepared statements, so that a transaction pooler is no obstacle.
-    Raises DatabaseUnusableError without a word of the URL that could be secret.
+    Raises ConfigurationError if the string cannot be read and DatabaseUnusableError if nobody answers or the server
+    cannot keep the record, without a word of the URL that could be secret.
     """
     for name in [name for name in os.environ if name.startswith("PG") and name not in _KEPT_FROM_ENVIRONMENT]:
         del os.environ[name]
@@ -76,7 +76,7 @@ def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
             keepalives_count=3,
         )
     except psycopg.ProgrammingError:
-        raise DatabaseUnusableError(
+        raise ConfigurationError(
             "the database URL is not a PostgreSQL connection string",
             remedy="HLCTL_DATABASE_URL looks like postgresql://user:password@host:5432/database;"
             " percent-encode special characters in the password",
@@ -102,17 +102,15 @@ def _cause(text: str) -> str:
     return next((meaning for words, meaning in _CAUSES if words in text), "the connection failed")
 
 
-def describe(conninfo: str) -> str:
-    """Where a connection string leads, for people: host and database, never user info."""
-    try:
-        parts = conninfo_to_dict(conninfo)
-    except psycopg.ProgrammingError:
-        return "an unreadable connection string"
-    return f"{parts.get('host') or 'localhost'}/{parts.get('dbname') or ''}"
-
-
 @contextmanager
-def transaction(conn: Connection, *, read_only: bool = False, idle_timeout: str = "58s") -> Iterator[None]:
+def transaction(
+    conn: Connection,
+    *,
+    read_only: bool = False,
+    idle_timeout: str = "58s",
+    statement_timeout: str = "10s",
+    lock_timeout: str = "5s",
+) -> Iterator[None]:
     """Run one transaction, READ COMMITTED (REPEATABLE READ if read-only), with every setting that matters pinned.
 
     `idle_timeout` bounds how long the server lets the transaction sit between statements: it frees the lock of a
@@ -123,7 +121,12 @@ def transaction(conn: Connection, *, read_only: bool = False, idle_timeout: str 
     )
     conn.read_only = read_only
     with conn.transaction():
-        conn.execute(query("pin_transaction"), {"idle_timeout": idle_timeout})
+        timeouts = {
+            "idle_timeout": idle_timeout,
+            "statement_timeout": statement_timeout,
+            "lock_timeout": lock_timeout,
+        }
+        conn.execute(query("pin_transaction"), timeouts)
         yield
 
 

@@ -99,6 +99,14 @@ class SchemaEditedError(HlctlError):
     remedy = "reinstall hlctl; migrations are never edited after a release"
 
 
+class SchemaForeignError(HlctlError):
+    """The database's public schema has objects of another application."""
+
+    exit_code = ExitCode.SETUP
+    code = "schema_foreign"
+    remedy = "give hlctl a database of its own"
+
+
 class NoUniverseError(HlctlError):
     """No universe has been read yet."""
 

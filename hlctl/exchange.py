@@ -70,6 +70,7 @@ class Fetch:
         self._closed = False
         self._answered_at: list[datetime] = []
         self._clock_offsets: list[float] = []
+        self._bug: BaseException | None = None
 
     def run(self, *, threads: int, interrupted: Callable[[], bool], progress: Callable[[int], None]) -> None:
         """Ask until every wallet is answered, nothing more can be sent, the deadline is over, or a signal came.
@@ -79,12 +80,14 @@ class Fetch:
         for number in range(threads):
             threading.Thread(target=self._work, name=f"ask-{number}", daemon=True).start()
         with self._changed:
-            while not (interrupted() or self._plan.is_over(self._now())):
+            while not (self._bug or interrupted() or self._plan.is_over(self._now())):
                 progress(len(self._plan.answers))
                 self._changed.wait(min(_LOOK_UP, max(0.0, self._deadline - self._now())))
             self._closed = True
             self._changed.notify_all()
             progress(len(self._plan.answers))
+        if self._bug:
+            raise self._bug
 
     def skew_ms(self) -> int | None:
         """Return the time from the first to the last answer."""
@@ -100,8 +103,13 @@ class Fetch:
         return self._clock.since(self._minute)
 
     def _work(self) -> None:
-        while (wallet := self._next()) is not None:
-            self._ask_one(wallet)
+        try:
+            while (wallet := self._next()) is not None:
+                self._ask_one(wallet)
+        except BaseException as exc:  # noqa: BLE001 - handed to the main thread, which raises it
+            with self._changed:
+                self._bug = exc
+                self._changed.notify_all()
 
     def _next(self) -> Wallet | None:
         """Return the wallet to ask now, waiting for its time; None when there is nothing left to do."""

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+import psycopg
 from psycopg.rows import class_row
 
 from hlctl import __version__, db
-from hlctl.errors import SchemaEditedError, SchemaMissingError, SchemaNewerError, SchemaOlderError
+from hlctl.errors import SchemaEditedError, SchemaForeignError, SchemaMissingError, SchemaNewerError, SchemaOlderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,29 @@ def pending(applied: Sequence[Applied], shipped: Sequence[Migration]) -> list[Mi
     return list(shipped[len(applied) :])
 
 
+_TAKEN = (
+    psycopg.errors.DuplicateTable,  # a view's name too
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.DuplicateFunction,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+)
+"""What a migration meets in a database that somebody else uses or has meddled with."""
+
+
 def read_applied(conn: db.Connection) -> list[Applied]:
-    """Return the database's own book, oldest first; empty if it has none."""
+    """Return the database's own book, oldest first; empty if it has none.
+
+    Raises SchemaForeignError if there is a book of that name which is not hlctl's.
+    """
     found = db.fetch_one(conn, "find_schema_migrations")
     if not (found and found[0]):
         return []
-    with conn.cursor(row_factory=class_row(Applied)) as cursor:
-        return cursor.execute(db.query("list_migrations")).fetchall()
+    try:
+        with conn.cursor(row_factory=class_row(Applied)) as cursor:
+            return cursor.execute(db.query("list_migrations")).fetchall()
+    except psycopg.errors.UndefinedColumn:
+        raise SchemaForeignError("public.schema_migrations is another application's") from None
 
 
 def require_current(conn: db.Connection) -> None:
@@ -98,14 +115,17 @@ def _apply_next(conn: db.Connection) -> Migration | None:
         todo = pending(read_applied(conn), packaged())
         if not todo:
             return None
-    with db.transaction(conn):
+    with db.transaction(conn, statement_timeout="60s", lock_timeout="60s"):
         conn.execute(db.query("lock_migrations"), {"lock_class": db.LOCK_CLASS, "lock_key": db.LOCK_MIGRATE})
         conn.execute(db.query("create_schema_migrations"))
         todo = pending(read_applied(conn), packaged())
         if not todo:
             return None
         migration = todo[0]
-        conn.execute(migration.sql)
+        try:
+            conn.execute(migration.sql)
+        except _TAKEN as exc:
+            raise SchemaForeignError(f"{migration.name} does not fit into this database: {db.explain(exc)}") from exc
         conn.execute(
             db.query("add_migration"),
             {

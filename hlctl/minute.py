@@ -6,7 +6,7 @@ Pure: time comes in as an argument. Times are seconds since the minute began, so
 import heapq
 import math
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +15,9 @@ from hlctl.model import MINUTE, Answer, Held, MissingReason, Wallet, WalletState
 
 START_LEAD = timedelta(seconds=15)
 """A start this close to the next minute belongs to that one."""
+
+COMMIT_BY = 55.0
+"""Second of the minute up to which a COMMIT may be sent: what waits longer, for a lock or a disk, is rolled back."""
 
 STATE_WEIGHT = 2  # of one clearinghouseState request (api.md 3.1)
 RATE_WINDOW = 60.0
@@ -178,7 +181,9 @@ class Plan:
         self.answers[wallet] = reason
         self._failed_in_a_row += 1
         if not self._heard and self._failed_in_a_row >= _BREAKER:
-            self.error = f"the exchange does not answer: {_BREAKER} wallets in a row failed ({reason.value})"
+            counts = Counter(reason.value for reason in self.answers.values() if isinstance(reason, MissingReason))
+            why = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+            self.error = f"no usable answer: all of the first {_BREAKER} wallets asked failed ({why})"
 
     def _cool_down(self, now: float, retry_after: float | None) -> None:
         self.rate_limited += 1

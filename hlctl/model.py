@@ -225,4 +225,4 @@ class Holders:
     short: int
     flat: int
     missing: int
-    net_szi: Decimal  # coins, long minus short, over the wallets that are known
+    net_szi: Decimal | None  # coins, long minus short, over the wallets that are known; None: none is

@@ -250,12 +250,16 @@ def _status(result: StatusResult) -> list[Block]:
             Grid(
                 ("asset", "long", "short", "flat", "missing", "net szi"),
                 [
-                    (h.asset, str(h.long), str(h.short), str(h.flat), str(h.missing), f"{h.net_szi:,.4f}")
+                    (h.asset, str(h.long), str(h.short), str(h.flat), str(h.missing), _coins(h.net_szi))
                     for h in result.holders
                 ],
             ),
         ]
     return blocks
+
+
+def _coins(amount: Decimal | None) -> str:
+    return "unknown" if amount is None else f"{amount:,.4f}"
 
 
 def _moment(moment: datetime | None, age: timedelta | None) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from dotenv.parser import parse_stream
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from hlctl.errors import ConfigurationError
 
@@ -20,6 +20,8 @@ PREFIX = "HLCTL_"
 CONFIG = "HLCTL_CONFIG"
 SECRETS = ("database_url", "api_authorization")
 """Settings that may be given as a file, for systemd credentials: HLCTL_DATABASE_URL_FILE and so on."""
+
+_ONE_STATE = 2  # weight of one request; five sixths of a limit must hold at least one
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -53,10 +55,37 @@ def _is_loopback(host: str) -> bool:
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
-class Settings(BaseModel):
-    """Every setting with its default; the name in the environment is HLCTL_ and the field's name in capitals."""
+def _header_value(value: SecretStr) -> SecretStr:
+    """Accept what an HTTP header can carry; the HTTP library's own message would show the secret."""
+    text = value.get_secret_value()
+    if not text.isascii() or not text.isprintable() or text != text.strip():
+        raise ValueError("must be printable ASCII without blanks around it")
+    return value
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+Share = Annotated[Decimal, Field(gt=0, le=100, decimal_places=2)]
+
+
+class Settings(BaseSettings):
+    """Every setting with its default; the name in the environment is HLCTL_ and the field's name in capitals.
+
+    The values come from `load`, which refuses what the library's own reading passes over: unknown names, lines that do
+    not parse, files that can be read only once.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the values given and look nowhere else."""
+        return (init_settings,)
 
     database_url: SecretStr | None = Field(default=None, description="PostgreSQL 15 to 18; unset: the embedded server")
     data_dir: Path | None = Field(
@@ -66,7 +95,9 @@ class Settings(BaseModel):
     leaderboard_url: WebAddress = Field(
         default="https://stats-data.hyperliquid.xyz/Mainnet/leaderboard", description="the leaderboard file"
     )
-    api_authorization: SecretStr | None = Field(default=None, description="Authorization header for the exchange's API")
+    api_authorization: Annotated[SecretStr, AfterValidator(_header_value)] | None = Field(
+        default=None, description="Authorization header for the exchange's API"
+    )
     universe_size: int = Field(default=200, ge=1, le=100_000, description="wallets to record")
     universe_min_valid: Decimal = Field(
         default=Decimal("0.90"), gt=0, le=1, description="share of the universe a leaderboard must yield"
@@ -77,37 +108,18 @@ class Settings(BaseModel):
     max_attempts: int = Field(default=3, ge=1, le=3, description="attempts per wallet and minute")
     rate_limit: int = Field(default=1200, ge=0, description="the exchange's limit in weight per minute; 0: none")
     deadline: float = Field(default=50.0, gt=0, le=50, description="second of the minute at which fetching stops")
-    coverage_success: Decimal = Field(
-        default=Decimal(95), ge=0, le=100, description="percent from which a minute is a success"
-    )
-    coverage_failed: Decimal = Field(
-        default=Decimal(80), ge=0, le=100, description="percent below which a minute is failed"
-    )
+    coverage_success: Share = Field(default=Decimal(95), description="percent from which a minute is a success")
+    coverage_failed: Share = Field(default=Decimal(80), description="percent below which a minute is failed")
     stale_after: int = Field(default=180, ge=60, le=86_400, description="age in seconds at which the data is stale")
     log_level: LogLevel = Field(default="warning", description="debug, info, warning or error")
 
     @model_validator(mode="after")
-    def _thresholds_in_order(self) -> "Settings":
+    def _figures_fit_together(self) -> "Settings":
         if self.coverage_failed > self.coverage_success:
             raise ValueError("HLCTL_COVERAGE_FAILED must not be above HLCTL_COVERAGE_SUCCESS")
+        if 0 < self.rate_limit <= _ONE_STATE:
+            raise ValueError(f"HLCTL_RATE_LIMIT must be 0, for none, or more than {_ONE_STATE}: one request weighs 2")
         return self
-
-
-class _Environment(BaseSettings, Settings):
-    """The same fields, read through pydantic-settings."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True, extra="ignore")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
-        init_settings: InitSettingsSource,  # type: ignore[override]
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, dotenv_settings
 
 
 KNOWN = frozenset(
@@ -120,12 +132,7 @@ KNOWN = frozenset(
 def load(config: Path | None = None) -> Settings:
     """Read and check every setting; raises ConfigurationError with one line that names the setting, never its value."""
     file = config or (Path(os.environ[CONFIG]) if os.environ.get(CONFIG) else None)
-    in_file: Mapping[str, str | None] = {}
-    if file is not None:
-        try:
-            in_file = dotenv_values(stream=StringIO(file.read_text(encoding="utf-8")), interpolate=False)
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigurationError(f"cannot read the settings file {file}: {_why(exc)}") from None
+    in_file = {} if file is None else _read(file)
     in_environment = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
     _refuse_unknown(in_environment, "the environment")
     _refuse_unknown(in_file, str(file))
@@ -133,10 +140,29 @@ def load(config: Path | None = None) -> Settings:
     for name, value in given.items():
         if not value:
             raise ConfigurationError(f"{name} is empty", remedy="give it a value, or leave it out for the default")
+    secrets = _secrets_from_files(given)
+    values: dict[str, Any] = {
+        name.removeprefix(PREFIX).lower(): value for name, value in given.items() if not name.endswith("_FILE")
+    }
     try:
-        return _Environment(_env_file=file, **_secrets_from_files(given))  # type: ignore[call-arg]
+        return Settings(**values, **secrets)
     except ValidationError as exc:
         raise ConfigurationError("; ".join(_words(error["loc"], error["msg"]) for error in exc.errors())) from None
+
+
+def _read(file: Path) -> dict[str, str | None]:
+    """Read a settings file, once: it may be a pipe. A line that is no NAME=value is refused, not passed over."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"cannot read the settings file {file}: {_why(exc)}") from None
+    found: dict[str, str | None] = {}
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            raise ConfigurationError(f"line {binding.original.line} of {file} is no NAME=value")
+        if binding.key is not None:
+            found[binding.key] = binding.value
+    return found
 
 
 def _secrets_from_files(given: Mapping[str, str | None]) -> dict[str, Any]:

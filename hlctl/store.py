@@ -49,7 +49,6 @@ class Task:
 
     universe_run_id: int
     wallets: tuple[Wallet, ...]
-    is_rerun: bool
 
 
 def ensure_partitions(conn: Connection, *, days: int) -> int:
@@ -99,7 +98,7 @@ def list_task(conn: Connection, minute: datetime) -> Task:
     else:
         (universe_run_id,) = found
         rows = conn.execute(db.query("list_missing"), {"minute": minute, "universe_run_id": universe_run_id}).fetchall()
-    return Task(universe_run_id, tuple(Wallet(row[1], row[2]) for row in rows), is_rerun=found is not None)
+    return Task(universe_run_id, tuple(Wallet(row[1], row[2]) for row in rows))
 
 
 def list_recent_requests(conn: Connection) -> list[tuple[int, datetime]]:

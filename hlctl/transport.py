@@ -32,6 +32,7 @@ from urllib3.exceptions import (
 )
 
 from hlctl import __version__
+from hlctl.errors import ConfigurationError
 from hlctl.model import MissingReason
 
 USER_AGENT = f"hlctl/{__version__} (+audited position record; one run a minute)"
@@ -128,7 +129,14 @@ class _Adapter(HTTPAdapter):
 
 
 def _tls_context() -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
+    own = os.environ.get("SSL_CERT_FILE")
+    try:
+        context = ssl.create_default_context(cafile=own or certifi.where())
+    except OSError:  # SSLError is one
+        raise ConfigurationError(
+            "the certificate authorities cannot be read",
+            remedy=f"SSL_CERT_FILE={own} must name a file of PEM certificates" if own else "reinstall certifi",
+        ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = _BoundTLSSocket
     return context
@@ -171,6 +179,8 @@ class Transport:
         return self._send(Request("GET", url, headers=headers).prepare(), seconds=seconds, limit=limit)
 
     def _send(self, request: PreparedRequest, *, seconds: float, limit: int) -> Iterator[bytes]:
+        if seconds <= 0:
+            raise RequestFailedError(MissingReason.LATE, "there is no time left to ask")
         _budget.ends = time.monotonic() + seconds
         response: Response | None = None
         whole = False

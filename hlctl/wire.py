@@ -140,8 +140,8 @@ def _milliseconds(value: object) -> int | None:
 def read_leaderboard(chunks: Iterable[bytes]) -> Iterator[LeaderboardRow | None]:
     """Read a leaderboard as it arrives: one item per row, None for a row that cannot be read.
 
-    Never holds more than a chunk and a row. Raises LeaderboardError unless the document is whole: it must open with
-    `{"leaderboardRows": [`, every row must be an object, and the document must close with nothing behind it.
+    Never holds more than a chunk and a row. Raises LeaderboardError unless the document is whole: an object with an
+    array of leaderboardRows, which closes and has nothing behind it.
     """
     text = _Text(chunks)
     text.expect("{")
@@ -228,11 +228,15 @@ class _Text:
                 value, end = _row_decoder.raw_decode(self._buffer, self._at)
             except (json.JSONDecodeError, RecursionError, WireError) as exc:
                 if isinstance(exc, json.JSONDecodeError) and len(self._buffer) - self._at <= MAX_ROW_CHARACTERS:
+                    could_go_on = _could_go_on(exc)
                     if self._more():
                         continue
-                    raise LeaderboardError("truncated: the document does not close") from None
+                    if could_go_on:
+                        raise LeaderboardError("truncated: the document does not close") from None
                 raise LeaderboardError("bad_shape: a row is not JSON, or longer than 64 KiB") from None
             length = end - self._at
+            if length > MAX_ROW_CHARACTERS:
+                raise LeaderboardError("bad_shape: a row is not JSON, or longer than 64 KiB")
             # At the end of the text so far a number could go on in the next chunk.
             if end == len(self._buffer) and self._more():
                 continue
@@ -240,10 +244,19 @@ class _Text:
             return value
 
 
+def _could_go_on(exc: json.JSONDecodeError) -> bool:
+    """Tell whether the text only stops where more of it could make sense."""
+    rest = exc.doc[exc.pos :]
+    in_an_escape = exc.msg.startswith("Invalid \\") and len(rest) <= len("\\u0000") and '"' not in rest
+    in_a_word = any(word.startswith(rest) for word in ("true", "false", "null", "-"))
+    return exc.msg.startswith("Unterminated") or in_an_escape or in_a_word
+
+
 def _row(row: object) -> LeaderboardRow | None:
     """Read a leaderboard row; None if it cannot be: a missing month window counts as nothing earned."""
     try:
-        address = row["ethAddress"].lower()  # type: ignore[index]
+        address = row["ethAddress"]  # type: ignore[index]
+        address = address[:2] + address[2:].lower()
         windows = row["windowPerformances"]  # type: ignore[index]
         month = dict(windows).get("month", {})
         if type(windows) is not list or not ADDRESS.fullmatch(address):

@@ -56,11 +56,13 @@ def create_database(server: str) -> Iterator[Callable[..., str]]:
     """Return a function that makes a database and returns its name; all are dropped at the end."""
     made: list[str] = []
 
-    def create(template: str = "template0") -> str:
+    def create(template: str = "template0", *, encoding: str | None = None) -> str:
         made.append(f"hlctl_test_{uuid.uuid4().hex[:12]}")
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(made[-1]), sql.Identifier(template))
+        if encoding:
+            statement += sql.SQL(" LOCALE_PROVIDER libc LOCALE 'C' ENCODING {}").format(sql.Literal(encoding))
         with psycopg.connect(server, autocommit=True) as conn:
-            conn.execute(statement.format(sql.Identifier(made[-1]), sql.Identifier(template)))
+            conn.execute(statement)
         return made[-1]
 
     yield create

@@ -3,7 +3,8 @@
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -12,12 +13,12 @@ import psycopg
 
 from hlctl import __version__, db, store
 from hlctl.clock import RunClock
-from hlctl.errors import HlctlError
+from hlctl.errors import HlctlError, MinuteMissedError
 from hlctl.exchange import Exchange, Fetch
 from hlctl.jobs import interrupt
 from hlctl.jobs.database import UNUSABLE, is_embedded, opened, prepare
-from hlctl.jobs.universe import require_universe
-from hlctl.minute import START_LEAD, Plan, capacity
+from hlctl.jobs.universe import connect, require_universe
+from hlctl.minute import COMMIT_BY, START_LEAD, Plan, capacity
 from hlctl.model import MINUTE, Answer, Attempt, MissingReason, Recorded, Rules, Transport, Wallet
 from hlctl.results import SnapshotResult
 from hlctl.settings import Settings
@@ -35,20 +36,28 @@ _MISSED_REFRESHES = 2  # after so many refresh periods the universe is old
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a fetch brought and what it took."""
+class _Asking:
+    """A fetch, and what it has come to so far."""
 
-    answers: dict[Wallet, Answer]
-    transport: Transport
-    problem: str | None
+    minute: datetime
+    plan: Plan
+    fetch: Fetch
+
+    def transport(self) -> Transport:
+        """Return what it took."""
+        sent = self.plan.last_sent
+        return Transport(
+            requests_sent=self.plan.requests_sent,
+            retries=self.plan.retries,
+            rate_limited=self.plan.rate_limited,
+            last_sent_at=None if sent is None else self.minute + timedelta(seconds=sent),
+            skew_ms=self.fetch.skew_ms(),
+            clock_offset_ms=self.fetch.clock_offset_ms(),
+        )
 
 
-_NOTHING_ASKED = _Asked(
-    answers={},
-    transport=Transport(
-        requests_sent=0, retries=0, rate_limited=0, last_sent_at=None, skew_ms=None, clock_offset_ms=None
-    ),
-    problem="internal: hlctl has a bug",
+_NOTHING_SENT = Transport(
+    requests_sent=0, retries=0, rate_limited=0, last_sent_at=None, skew_ms=None, clock_offset_ms=None
 )
 
 
@@ -61,7 +70,8 @@ def snapshot(settings: Settings, *, align: bool, progress: Progress) -> Snapshot
     started = time.monotonic()
     recorded, problem, asked = None, None, 0
     minute: datetime | None = None
-    with opened(settings, create=True) as conn:
+    asking: _Asking | None = None
+    with opened(settings, create=True) as conn, closing(connect(settings)) as exchange:
         prepare(conn, may_migrate=is_embedded(settings))
         if is_embedded(settings):
             require_universe(conn, settings)
@@ -70,20 +80,34 @@ def snapshot(settings: Settings, *, align: bool, progress: Progress) -> Snapshot
             with interrupt.deferred() as interrupted, db.transaction(conn):
                 taken = store.take_minute(conn, lead=MINUTE if align else START_LEAD)
                 minute = taken.minute
-                clock = _wait_until(conn, taken.minute, taken.at, interrupted)
+                clock = _wait_until(conn, minute, taken.at, interrupted)
                 task = store.list_task(conn, minute)
                 asked = len(task.wallets)
                 if asked and clock.since(minute) >= 0:
-                    fetched = _ask(
-                        conn, settings, minute, task, clock=clock, interrupted=interrupted, progress=progress
+                    asking = _asking(conn, settings, minute, task, clock=clock, exchange=exchange)
+                    asking.fetch.run(
+                        threads=min(settings.max_concurrency, asked),
+                        interrupted=lambda: bool(interrupted),
+                        progress=lambda answered: progress(answered, asked),
                     )
-                    recorded = _publish(conn, settings, minute, task, fetched=fetched, started=started)
-                    problem = fetched.problem
+                    problem = asking.plan.error
+                    recorded = _publish(
+                        conn,
+                        settings,
+                        minute,
+                        task,
+                        answers=asking.plan.close(MissingReason.CANCELLED if interrupted else MissingReason.LATE),
+                        transport=asking.transport(),
+                        error=problem,
+                        started=started,
+                    )
+                    _require_time(clock, minute)
         except (HlctlError, *UNUSABLE):
             raise
         except Exception:
             if minute is not None:
-                _publish_as_internal(conn, settings, minute, started)
+                transport = asking.transport() if asking else _NOTHING_SENT
+                _publish_as_internal(conn, settings, minute, transport, started)
             raise
     return SnapshotResult(
         snapshot_ts=minute,
@@ -95,12 +119,20 @@ def snapshot(settings: Settings, *, align: bool, progress: Progress) -> Snapshot
     )
 
 
+def _require_time(clock: RunClock, minute: datetime) -> None:
+    """Raise MinuteMissedError, which rolls back, if publishing waited so long that COMMIT would be sent too late."""
+    if clock.since(minute) >= COMMIT_BY:
+        raise MinuteMissedError
+
+
 def _ensure_partitions(conn: db.Connection) -> None:
     """Make the next days' partitions; a minute is never lost for want of one, DEFAULT takes it."""
     try:
         with db.transaction(conn):
             store.ensure_partitions(conn, days=_PARTITIONS_AHEAD)
-    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege) as exc:
+    except psycopg.Error as exc:
+        if conn.closed:
+            raise
         log.warning("the next days' partitions could not be made: %s", db.explain(exc))
 
 
@@ -115,21 +147,23 @@ def _wait_until(conn: db.Connection, minute: datetime, at: datetime, interrupted
     return clock
 
 
-def _ask(
+def _asking(
     conn: db.Connection,
     settings: Settings,
     minute: datetime,
     task: Task,
     *,
     clock: RunClock,
-    interrupted: interrupt.Interrupt,
-    progress: Progress,
-) -> _Asked:
-    """Ask the exchange for every wallet of the task until the deadline."""
-    asked = len(task.wallets)
+    exchange: Exchange,
+) -> _Asking:
+    """Plan the questions of this run: nothing is sent yet."""
     may_send = capacity(settings.rate_limit)
-    if asked > may_send:
-        log.warning("%d wallets do not fit into a minute at %d weight: some will be late", asked, settings.rate_limit)
+    if len(task.wallets) > may_send:
+        log.warning(
+            "%d wallets do not fit into a minute at %d weight: some will be late",
+            len(task.wallets),
+            settings.rate_limit,
+        )
     plan = Plan(
         task.wallets,
         seed=round(minute.timestamp()) // 60,
@@ -139,12 +173,6 @@ def _ask(
         concurrency=settings.max_concurrency,
         sent_before=[(count, (at - minute).total_seconds()) for count, at in store.list_recent_requests(conn)],
     )
-    exchange = Exchange(
-        settings.api_url,
-        settings.leaderboard_url,
-        connections=settings.max_concurrency,
-        authorization=settings.api_authorization.get_secret_value() if settings.api_authorization else None,
-    )
     fetch = Fetch(
         plan,
         lambda address, seconds: exchange.state(address, seconds=seconds),
@@ -153,59 +181,51 @@ def _ask(
         deadline=settings.deadline,
         request_timeout=settings.request_timeout,
     )
-    try:
-        fetch.run(
-            threads=min(settings.max_concurrency, asked),
-            interrupted=lambda: bool(interrupted),
-            progress=lambda answered: progress(answered, asked),
-        )
-    finally:
-        exchange.close()
-    return _Asked(
-        answers=plan.close(MissingReason.CANCELLED if interrupted else MissingReason.LATE),
-        transport=Transport(
-            requests_sent=plan.requests_sent,
-            retries=plan.retries,
-            rate_limited=plan.rate_limited,
-            last_sent_at=None if plan.last_sent is None else minute + timedelta(seconds=plan.last_sent),
-            skew_ms=fetch.skew_ms(),
-            clock_offset_ms=fetch.clock_offset_ms(),
-        ),
-        problem=plan.error,
-    )
+    return _Asking(minute, plan, fetch)
 
 
 def _publish(
-    conn: db.Connection, settings: Settings, minute: datetime, task: Task, *, fetched: _Asked, started: float
+    conn: db.Connection,
+    settings: Settings,
+    minute: datetime,
+    task: Task,
+    *,
+    answers: Mapping[Wallet, Answer],
+    transport: Transport,
+    error: str | None,
+    started: float,
 ) -> Recorded:
     return store.publish(
         conn,
         minute,
         universe_run_id=task.universe_run_id,
-        answers=fetched.answers,
+        answers=answers,
         rules=Rules(
             coverage_success=settings.coverage_success,
             coverage_failed=settings.coverage_failed,
             stale_after=timedelta(seconds=settings.stale_after),
             universe_stale_after=timedelta(hours=float(_MISSED_REFRESHES * settings.universe_refresh_hours)),
         ),
-        transport=fetched.transport,
+        transport=transport,
         attempt=Attempt(
             attempt_id=uuid4(),
             host=socket.gethostname(),
             version=__version__,
             duration_ms=round((time.monotonic() - started) * 1000),
-            error=fetched.problem,
+            error=error,
         ),
     )
 
 
-def _publish_as_internal(conn: db.Connection, settings: Settings, minute: datetime, started: float) -> None:
+def _publish_as_internal(
+    conn: db.Connection, settings: Settings, minute: datetime, transport: Transport, started: float
+) -> None:
     """Record what a bug left unknown as such, so that the minute is not a gap; the bug itself is raised on."""
+    error = "internal: hlctl has a bug"
     try:
         with db.transaction(conn):
             task = store.list_task(conn, minute)
             if task.wallets:
-                _publish(conn, settings, minute, task, fetched=_NOTHING_ASKED, started=started)
+                _publish(conn, settings, minute, task, answers={}, transport=transport, error=error, started=started)
     except (HlctlError, psycopg.Error) as exc:
         log.warning("the minute could not be recorded as failed either: %s", type(exc).__name__)

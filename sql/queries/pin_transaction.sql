@@ -1,5 +1,5 @@
 -- First statement of every transaction: whatever the role, the database or a pooler left behind, this holds until the end.
--- Takes idle_timeout. pg_catalog is spelled out because search_path is not yet ours.
+-- Takes idle_timeout, statement_timeout, lock_timeout. pg_catalog is spelled out because search_path is not yet ours.
 -- transaction_timeout exists from PostgreSQL 17 on, and is armed anew only when it comes from 0.
 SELECT pg_catalog.set_config('search_path', 'public, pg_temp', true),
        pg_catalog.set_config('timezone', 'UTC', true),
@@ -7,11 +7,12 @@ SELECT pg_catalog.set_config('search_path', 'public, pg_temp', true),
        pg_catalog.set_config('intervalstyle', 'postgres', true),
        pg_catalog.set_config('bytea_output', 'hex', true),
        pg_catalog.set_config('extra_float_digits', '1', true),
+       pg_catalog.set_config('array_nulls', 'on', true),
        pg_catalog.set_config('standard_conforming_strings', 'on', true),
        pg_catalog.set_config('synchronous_commit', 'on', true),
        pg_catalog.set_config('jit', 'off', true),
-       pg_catalog.set_config('statement_timeout', '10s', true),
-       pg_catalog.set_config('lock_timeout', '5s', true),
+       pg_catalog.set_config('statement_timeout', %(statement_timeout)s, true),
+       pg_catalog.set_config('lock_timeout', %(lock_timeout)s, true),
        pg_catalog.set_config('idle_in_transaction_session_timeout', %(idle_timeout)s, true),
        CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL
             THEN pg_catalog.set_config('transaction_timeout', '0', true)

@@ -116,7 +116,9 @@ def universe_template(
     with sim.serve(world) as exchange:
         settings = {"HLCTL_DATABASE_URL": database, "HLCTL_LEADERBOARD_URL": exchange.leaderboard_url}
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("HLCTL_", "PG"))}
-        subprocess.run([COMMAND, "refresh-universe"], env={**kept, **settings}, check=True, capture_output=True)
+        subprocess.run(
+            [COMMAND, "refresh-universe"], env={**kept, **settings}, check=True, capture_output=True, timeout=60
+        )
     return name
 
 

@@ -88,7 +88,7 @@ def test_hostile_names_change_nothing_and_are_shown_nowhere(hlctl: Hlctl, exchan
     )
     ran = hlctl("refresh-universe")
     assert ran.code == 0
-    assert not {"\x1b", "\u202e", "red"} & set(ran.out + ran.err) | ({"[/red]"} if "[/red]" in ran.out else set())
+    assert all(odd not in ran.out + ran.err for odd in ("\x1b", "\u202e", "[/red]", "{"))
 
 
 def test_the_info_api_is_the_second_source_and_is_recorded_as_such(

@@ -92,34 +92,73 @@ def test_a_misspelt_setting_is_exit_6_for_every_command(make_hlctl: Callable[...
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "code", "words"),
     [
-        ("postgresql://u:p@ss:TOPSECRET@127.0.0.1:1/x", "cannot connect to the database: "),
-        ("postgresql://u:TOPSECRET@127.0.0.1:notaport/x", "cannot connect to the database: "),
-        ("not a url TOPSECRET", "the database URL is not a PostgreSQL connection string"),
-        ("postgresql://u:TOPSECRET@no-such-host.invalid/x", "cannot connect to the database: the host name is unknown"),
+        ("postgresql://u:p@ss:TOPSECRET@127.0.0.1:1/x", 5, "cannot connect to the database: "),
+        ("postgresql://u:TOPSECRET@127.0.0.1:notaport/x", 5, "cannot connect to the database: "),
+        ("not a url TOPSECRET", 6, "the database URL is not a PostgreSQL connection string"),
+        (
+            "postgresql://u:TOPSECRET@no-such-host.invalid/x",
+            5,
+            "cannot connect to the database: the host name is unknown",
+        ),
     ],
 )
-def test_a_database_url_that_leads_nowhere_is_exit_5_without_its_password(
-    make_hlctl: Callable[..., Hlctl], url: str, words: str
+def test_a_database_url_that_leads_nowhere_is_one_line_without_its_password(
+    make_hlctl: Callable[..., Hlctl], url: str, code: int, words: str
 ) -> None:
     """The library's message would quote a mistyped password as a host name."""
     for args in (("status",), ("status", "--json"), ("--log-level", "debug", "snapshot")):
         ran = make_hlctl(HLCTL_DATABASE_URL=url)(*args)
-        assert ran.code == 5
+        assert ran.code == code
         assert "TOPSECRET" not in ran.out + ran.err
         assert words in ran.out + ran.err
 
 
-def test_a_database_in_another_encoding_is_refused(make_hlctl: Callable[..., Hlctl], server: str) -> None:
+def test_a_database_in_another_encoding_is_refused(
+    make_hlctl: Callable[..., Hlctl], server: str, create_database: Callable[..., str]
+) -> None:
     """Text would come back as bytes, or not go in at all."""
-    name = "hlctl_test_ascii"
-    with closing(psycopg.connect(server, autocommit=True)) as conn:
-        conn.execute(f"DROP DATABASE IF EXISTS {name}".encode())
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'".encode())
-        ran = make_hlctl(HLCTL_DATABASE_URL=make_conninfo(server, dbname=name))("init-db")
-        conn.execute(f"DROP DATABASE {name}".encode())
+    name = create_database(encoding="SQL_ASCII")
+    ran = make_hlctl(HLCTL_DATABASE_URL=make_conninfo(server, dbname=name))("init-db")
     assert (ran.code, ran.err) == (5, "hlctl init-db: the database's encoding is SQL_ASCII: it must be UTF8\n")
+
+
+def test_a_database_somebody_else_uses_is_left_alone(make_hlctl: Callable[..., Hlctl], empty_database: str) -> None:
+    """The tables' names are common words."""
+    with closing(psycopg.connect(empty_database, autocommit=True)) as conn:
+        conn.execute("CREATE TABLE wallets (id int)")
+        ran = make_hlctl(HLCTL_DATABASE_URL=empty_database)("init-db", "--json")
+        assert (ran.code, ran.document["error"]["code"]) == (6, "schema_foreign")
+        assert "wallets" in ran.document["error"]["message"]
+        assert conn.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,)
+        conn.execute("CREATE TABLE schema_migrations (version varchar PRIMARY KEY)")
+    for command in ("init-db", "status"):
+        ran = make_hlctl(HLCTL_DATABASE_URL=empty_database)(command)
+        assert (ran.code, "another application's" in ran.err) == (6, True)
+
+
+def test_an_option_before_the_command_is_checked_for_every_command(make_hlctl: Callable[..., Hlctl]) -> None:
+    """The demo reads no settings, and still must not swallow a mistake."""
+    assert make_hlctl()("--log-level", "loud", "demo").code == 2
+
+
+def test_authorities_that_cannot_be_read_are_a_matter_of_configuration(
+    with_universe: Hlctl, database: str, exchange: sim.Exchange
+) -> None:
+    """Known before the minute is taken, so nothing is recorded as failed."""
+    ran = with_universe("snapshot", SSL_CERT_FILE="/nowhere.pem")
+    assert (ran.code, ran.out, exchange.requests) == (6, "", 0)
+    assert "SSL_CERT_FILE=/nowhere.pem" in ran.err
+    with closing(psycopg.connect(database)) as conn:
+        assert conn.execute("SELECT count(*) FROM ingest_runs").fetchone() == (0,)
+
+
+def test_a_key_in_the_path_reaches_no_log(with_universe: Hlctl, exchange: sim.Exchange) -> None:
+    """Providers put them there."""
+    ran = with_universe("--log-level", "debug", "snapshot", HLCTL_API_URL=f"{exchange.url}/TOPSECRET/info")
+    assert ran.code == 4
+    assert "TOPSECRET" not in ran.out + ran.err
 
 
 def test_the_embedded_server_by_hand(make_hlctl: Callable[..., Hlctl], tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """`snapshot`: exit code, output, rows, and what the exchange saw of it."""
 
 import json
+import re
 import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -163,7 +165,7 @@ def test_an_unreachable_exchange_is_one_line_and_a_recorded_failed_minute(with_u
     assert (ran.code, ran.out) == (4, "")
     assert ran.err == (
         "hlctl snapshot: 20:44 UTC is recorded as failed, 0 of 200 wallets known:"
-        " the exchange does not answer: 20 wallets in a row failed (connect)\n"
+        " no usable answer: all of the first 20 wallets asked failed (20 connect)\n"
     )
     assert rows("SELECT status, coverage_pct, missing, rows_written FROM ingest_runs") == [
         ("failed", Decimal(0), {"connect": 20, "breaker": 180}, 600)
@@ -336,6 +338,63 @@ def test_an_odd_answer_costs_its_wallet_only(with_universe: Hlctl, exchange: sim
     assert rows(
         "SELECT count(*) FROM wallet_snapshots WHERE missing_reason IS NOT NULL AND position_szi IS NOT NULL"
     ) == [(0,)]
+
+
+def test_a_bug_is_exit_70_and_the_minute_is_no_gap(with_universe: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
+    """What was sent is remembered for the next run's rate; nothing false is kept."""
+    with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"], autocommit=True)) as conn:
+        conn.execute("ALTER TABLE wallet_snapshots ADD CHECK (position_szi IS NULL)")
+    ran = with_universe("snapshot")
+    assert (ran.code, ran.out) == (70, "")
+    assert re.fullmatch(
+        r"hlctl snapshot: hlctl has a bug: CheckViolation \(23514\) in store\.py:\d+; please report it; .*\n", ran.err
+    )
+    assert rows("SELECT status, missing, requests_sent, error FROM ingest_runs") == [
+        ("failed", {"internal": 200}, 200, "internal: hlctl has a bug")
+    ]
+    assert rows("SELECT count(*), count(position_szi) FROM wallet_snapshots") == [(600, 0)]
+    assert exchange.requests == 200
+
+
+def test_a_minute_that_cannot_be_committed_in_time_is_missed(
+    with_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows
+) -> None:
+    """COMMIT is sent by second 55 or not at all: whatever waits that long is rolled back."""
+    (slowest,) = (address for (address,) in rows("SELECT address FROM v_universe WHERE rank = 1"))
+    exchange.misbehave(slowest, sim.Fault(delay=20))
+    at(40.0)
+    database = with_universe.settings["HLCTL_DATABASE_URL"]
+    with closing(psycopg.connect(database)) as first, closing(psycopg.connect(database)) as last:
+        process = with_universe.start("snapshot", HLCTL_REQUEST_TIMEOUT="20")
+        while exchange.requests < 200:
+            time.sleep(0.05)
+        # No single lock would be waited for so long: one holds up the first table, the other the last.
+        first.execute("LOCK TABLE ingest_runs IN SHARE MODE")
+        last.execute("LOCK TABLE ingest_health IN SHARE MODE")
+        time.sleep(max(0.0, 53.0 - exchange.clock() % 60))
+        first.rollback()
+        time.sleep(max(0.0, 56.0 - exchange.clock() % 60))
+        last.rollback()
+        _, err = process.communicate(timeout=30)
+    assert err == (
+        "hlctl snapshot: the minute was over before it could be recorded;"
+        " nothing to do: the next run records the next minute\n"
+    )
+    assert process.returncode == 4
+    assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
+    assert rows("SELECT count(*) FROM wallet_snapshots") == [(0,)]
+
+
+def test_a_partition_that_cannot_be_made_costs_no_minute(with_universe: Hlctl, rows: Rows) -> None:
+    """The DEFAULT partition takes it; the log says so."""
+    with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"], autocommit=True)) as conn:
+        conn.execute(
+            "CREATE TABLE somebodys PARTITION OF wallet_snapshots FOR VALUES FROM ('2026-01-08') TO ('2026-01-15')"
+        )
+    ran = with_universe("snapshot")
+    assert ran.code == 0
+    assert ran.err.startswith("hlctl: WARNING: the next days' partitions could not be made: ")
+    assert rows("SELECT count(position_szi) FROM wallet_snapshots") == [(600,)]
 
 
 def test_a_limit_is_met_with_patience_and_never_with_a_storm(

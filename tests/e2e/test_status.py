@@ -57,6 +57,17 @@ def test_a_partial_minute_says_who_is_missing_and_why(with_universe: Hlctl, exch
     assert "missing           20 http_4xx\n" in ran.out
 
 
+def test_a_sum_of_nothing_is_unknown_and_not_zero(with_universe: Hlctl, exchange: sim.Exchange) -> None:
+    """Missing is not zero, on the screen too."""
+    exchange.misbehave(None, sim.Fault(status=403))
+    with_universe("snapshot")
+    assert [line.split() for line in with_universe("status").out.splitlines()[-3:]] == [
+        [asset, "0", "0", "0", "200", "unknown"] for asset in ("HYPE", "BTC", "ETH")
+    ]
+    holders = with_universe("status", "--json").document["result"]["holders"]
+    assert [holder["net_szi"] for holder in holders] == [None] * 3
+
+
 def test_the_last_hour_counts_gaps(with_universe: Hlctl, at: At) -> None:
     """A minute nobody recorded is told apart from one that failed."""
     with_universe("snapshot")

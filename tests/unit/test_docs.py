@@ -103,6 +103,13 @@ def test_a_service_is_bounded_and_takes_a_busy_lock_for_normal(service: Path) ->
     assert re.search(r"^SuccessExitStatus=(3 )?75$", text, re.MULTILINE)
 
 
+def test_cron_and_systemd_read_the_same_files() -> None:
+    """A crontab without the URL would record into an embedded database, and nobody would notice."""
+    for name in ("/etc/hlctl/database_url", "/etc/hlctl/hlctl.env"):
+        for file in (ROOT / "README.md", ROOT / "crontab.example", *(u for u in UNITS if u.suffix == ".service")):
+            assert name in file.read_text(), file.name
+
+
 def test_the_crontab_ends_with_a_newline_and_has_no_per_cent_sign() -> None:
     """Cron drops a last line without one, and takes % for a newline."""
     text = (ROOT / "crontab.example").read_text()

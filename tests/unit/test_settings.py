@@ -77,6 +77,39 @@ def test_a_env_file_in_the_working_directory_is_not_read(monkeypatch: pytest.Mon
     assert load(monkeypatch).universe_size == 200
 
 
+def test_a_file_that_can_be_read_only_once_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe from a secret store: passing it over would record into another database."""
+    reader, writer = os.pipe()
+    os.write(writer, b"HLCTL_DATABASE_URL=postgresql://elsewhere/x\n")
+    os.close(writer)
+    found = load(monkeypatch, Path(f"/dev/fd/{reader}"))
+    os.close(reader)
+    assert found.database_url is not None
+    assert found.database_url.get_secret_value() == "postgresql://elsewhere/x"
+
+
+@pytest.mark.parametrize(
+    "line", ["HLCTL_DATABASE_URL postgresql://x", "HLCTL_DATABASE_URL: TOPSECRET", "HLCTL_API_URL='x"]
+)
+def test_a_line_that_is_no_setting_is_refused_by_its_number(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str
+) -> None:
+    """Passed over, it would leave the default in force: another database."""
+    file = tmp_path / "hlctl.env"
+    file.write_text(f"# settings\nHLCTL_UNIVERSE_SIZE=50\n{line}\n")
+    assert f"line 3 of {file}" in str(problem(monkeypatch, file)) or "is empty" in str(problem(monkeypatch, file))
+
+
+def test_a_value_means_what_it_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable is put into it, quotes are taken off, and a name in small letters is another program's."""
+    file = tmp_path / "hlctl.env"
+    file.write_text("HLCTL_API_AUTHORIZATION='Bearer a${HOME}b'\nexport HLCTL_UNIVERSE_SIZE=50  # wallets\n")
+    found = load(monkeypatch, file, hlctl_max_attempts="1")
+    assert found.api_authorization is not None
+    assert found.api_authorization.get_secret_value() == "Bearer a${HOME}b"
+    assert (found.universe_size, found.max_attempts) == (50, 3)
+
+
 def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An operator who names a file means it."""
     assert "nowhere.env" in str(problem(monkeypatch, tmp_path / "nowhere.env"))
@@ -113,9 +146,10 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(
         ("HLCTL_REQUEST_TIMEOUT", ["0", "51", "nan", "inf"]),
         ("HLCTL_MAX_ATTEMPTS", ["0", "4"]),
         ("HLCTL_RATE_LIMIT", ["-1"]),
+        ("HLCTL_API_AUTHORIZATION", [f" {CANARY}", f"{CANARY}\n", f"{CANARY}\nX: y", f"{CANARY}\u00e9"]),
         ("HLCTL_DEADLINE", ["0", "50.1", "60"]),
-        ("HLCTL_COVERAGE_SUCCESS", ["-1", "101"]),
-        ("HLCTL_COVERAGE_FAILED", ["-1", "101"]),
+        ("HLCTL_COVERAGE_SUCCESS", ["-1", "0", "101", "99.999"]),
+        ("HLCTL_COVERAGE_FAILED", ["-1", "0", "101"]),
         ("HLCTL_STALE_AFTER", ["59", "86401"]),
         ("HLCTL_LOG_LEVEL", ["loud"]),
         (
@@ -154,6 +188,12 @@ def test_the_thresholds_must_be_in_order(monkeypatch: pytest.MonkeyPatch) -> Non
     """A minute cannot be both a success and failed."""
     error = problem(monkeypatch, HLCTL_COVERAGE_SUCCESS="70", HLCTL_COVERAGE_FAILED="80")
     assert str(error) == "HLCTL_COVERAGE_FAILED must not be above HLCTL_COVERAGE_SUCCESS"
+
+
+@pytest.mark.parametrize("limit", ["1", "2"])
+def test_a_limit_below_one_request_is_refused(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """Nothing could ever be sent."""
+    assert "HLCTL_RATE_LIMIT must be 0, for none, or more than 2" in str(problem(monkeypatch, HLCTL_RATE_LIMIT=limit))
 
 
 @pytest.mark.parametrize("name", sorted(settings.KNOWN - {"HLCTL_CONFIG"}))

@@ -258,6 +258,7 @@ def test_an_address_is_lower_cased() -> None:
         None, 7, [], "row", {},
         row(ethAddress=None), row(ethAddress=7), row(ethAddress=ADDRESS[:-1]), row(ethAddress=ADDRESS + "0"),
         row(ethAddress="0x" + "g" * 40), row(ethAddress=" " + ADDRESS), row(ethAddress="' OR 1=1--"),
+        row(ethAddress="0X" + ADDRESS[2:]),
         row(ethAddress="0x" + "\u0661" * 40), row(accountValue=None), row(accountValue=7), row(accountValue="NaN"),
         row(windowPerformances=None), row(windowPerformances=[["month"]]), row(windowPerformances=[["month", None]]),
         row(windowPerformances=[["month", {"pnl": "Infinity"}]]), row(windowPerformances=[["month", {"pnl": None}]]),
@@ -311,12 +312,23 @@ def test_an_empty_leaderboard_has_no_rows() -> None:
         (b'{"leaderboardRows":[]}{}', "bad_shape"), (b'{"leaderboardRows":[1 2]}', "bad_shape"), (b"\xff", "bad_shape"),
         (b'{"leaderboardRows":[' + b"[" * 70_000, "bad_shape"),
         (b'{"leaderboardRows":["' + b"x" * 70_000, "bad_shape"),
+        (b'{"leaderboardRows":["' + b"x" * 70_000 + b'"]}', "bad_shape"),
+        (b'{"leaderboardRows":[{"a":]}', "bad_shape"), (b'{"leaderboardRows":[nonsense]}', "bad_shape"),
     ],
 )  # fmt: skip
 def test_a_document_that_is_not_a_whole_leaderboard_is_refused_by_name(document: bytes, rule: str) -> None:
     """The name goes into the failed refresh's row."""
     with pytest.raises(wire.LeaderboardError, match=f"^{rule}: "):
         read(document, size=1000)
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_document_cut_anywhere_is_truncated(size: int) -> None:
+    """Whatever the last piece of it looks like."""
+    document = leaderboard(row(displayName="a\u00e9\n"))
+    for cut in range(1, len(document) - 1):
+        with pytest.raises(wire.LeaderboardError, match="^truncated: "):
+            read(document[:cut], size=size)
 
 
 def test_a_document_cut_at_a_row_boundary_is_truncated() -> None:
