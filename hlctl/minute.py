@@ -100,6 +100,7 @@ class Plan:
         self.retries = 0
         self.rate_limited = 0
         self.last_sent: float | None = None
+        self.sent_per_second: list[int] = []
         self.error: str | None = None
         self._random = random.Random(seed)  # noqa: S311 - spreads requests, protects nothing
         self._fresh = deque(self._random.sample(list(wallets), len(wallets)))
@@ -155,6 +156,9 @@ class Plan:
         self.retries += self._attempts[wallet] > 1
         self.requests_sent += 1
         self.last_sent = now
+        second = max(0, int(now))
+        self.sent_per_second += [0] * (second + 1 - len(self.sent_per_second))
+        self.sent_per_second[second] += 1
         if not math.isinf(self._capacity):
             self._sent.append(now)
 

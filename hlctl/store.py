@@ -102,7 +102,7 @@ def list_task(conn: Connection, minute: datetime) -> Task:
 
 
 def list_recent_requests(conn: Connection) -> list[tuple[int, datetime]]:
-    """Return (requests, when the last of them was sent) of the runs that sent within the last 60 s."""
+    """Return (requests, the latest moment they may have been sent at) of the last 60 s, oldest first."""
     rows = conn.execute(db.query("list_recent_requests")).fetchall()
     return [(int(requests), last_sent_at) for requests, last_sent_at in rows]
 

@@ -51,13 +51,20 @@ class _Asking:
             retries=self.plan.retries,
             rate_limited=self.plan.rate_limited,
             last_sent_at=None if sent is None else self.minute + timedelta(seconds=sent),
+            sent_per_second=self.plan.sent_per_second,
             skew_ms=self.fetch.skew_ms(),
             clock_offset_ms=self.fetch.clock_offset_ms(),
         )
 
 
 _NOTHING_SENT = Transport(
-    requests_sent=0, retries=0, rate_limited=0, last_sent_at=None, skew_ms=None, clock_offset_ms=None
+    requests_sent=0,
+    retries=0,
+    rate_limited=0,
+    last_sent_at=None,
+    sent_per_second=[],
+    skew_ms=None,
+    clock_offset_ms=None,
 )
 
 

@@ -107,6 +107,7 @@ CREATE TABLE ingest_runs (
   retries              int           NOT NULL CHECK (retries >= 0),
   rate_limited         int           NOT NULL CHECK (rate_limited >= 0),
   last_sent_at         timestamptz,
+  sent_per_second      smallint[]    NOT NULL CHECK (cardinality(sent_per_second) <= 60),
   skew_ms              int           CHECK (skew_ms >= 0),
   clock_offset_ms      bigint,
   suspect              text[]        NOT NULL DEFAULT '{}',
@@ -140,6 +141,7 @@ COMMENT ON COLUMN ingest_runs.requests_sent        IS 'Requests sent to the exch
 COMMENT ON COLUMN ingest_runs.retries              IS 'Requests of these that asked again.';
 COMMENT ON COLUMN ingest_runs.rate_limited         IS 'Answers with status 429.';
 COMMENT ON COLUMN ingest_runs.last_sent_at         IS 'When the last request was sent, UTC; NULL if none was.';
+COMMENT ON COLUMN ingest_runs.sent_per_second      IS 'Requests sent in each second of the minute, from the first, all attempts together: what the next run''s rate limit is reckoned from.';
 COMMENT ON COLUMN ingest_runs.skew_ms              IS 'From the first to the last answer of the newest attempt, in milliseconds; NULL if there was none.';
 COMMENT ON COLUMN ingest_runs.clock_offset_ms      IS 'Exchange clock minus database clock, median over the answers, in milliseconds; NULL if no answer told the time.';
 COMMENT ON COLUMN ingest_runs.suspect              IS 'What is odd about the minute as a whole; empty if nothing.';

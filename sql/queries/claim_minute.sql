@@ -4,11 +4,12 @@
 INSERT INTO ingest_runs AS r (
   run_id, snapshot_ts, status, wallets_expected, wallets_succeeded, wallets_failed, rows_expected, rows_written,
   coverage_pct, missing, universe_run_id, attempts, attempt_id, coverage_success, coverage_failed, stale_after,
-  universe_stale_after, requests_sent, retries, rate_limited, last_sent_at, skew_ms, clock_offset_ms, duration_ms,
+  universe_stale_after, requests_sent, retries, rate_limited, last_sent_at, sent_per_second, skew_ms, clock_offset_ms, duration_ms,
   error, host, version, published_at)
 SELECT (extract(epoch FROM %(minute)s::timestamptz) / 60)::int, %(minute)s, 'failed', 0, 0, 0, 0, 0,
        0, '{}', %(universe_run_id)s, 1, %(attempt_id)s, %(coverage_success)s, %(coverage_failed)s, %(stale_after)s,
-       %(universe_stale_after)s, %(requests_sent)s, %(retries)s, %(rate_limited)s, %(last_sent_at)s, %(skew_ms)s,
+       %(universe_stale_after)s, %(requests_sent)s, %(retries)s, %(rate_limited)s, %(last_sent_at)s,
+       %(sent_per_second)s::smallint[], %(skew_ms)s,
        %(clock_offset_ms)s, %(duration_ms)s, %(error)s, %(host)s, %(version)s, hlctl_clock()
  WHERE hlctl_clock() < %(minute)s::timestamptz + interval '60 s'
 ON CONFLICT (snapshot_ts) DO UPDATE
@@ -18,6 +19,9 @@ ON CONFLICT (snapshot_ts) DO UPDATE
        retries         = r.retries + excluded.retries,
        rate_limited    = r.rate_limited + excluded.rate_limited,
        last_sent_at    = greatest(r.last_sent_at, excluded.last_sent_at),
+       sent_per_second = ARRAY(SELECT coalesce(u.before, 0) + coalesce(u.now, 0)
+                                 FROM unnest(r.sent_per_second, excluded.sent_per_second) WITH ORDINALITY AS u (before, now, n)
+                                ORDER BY u.n),
        skew_ms         = coalesce(excluded.skew_ms, r.skew_ms),
        clock_offset_ms = coalesce(excluded.clock_offset_ms, r.clock_offset_ms),
        duration_ms     = excluded.duration_ms,

@@ -98,7 +98,8 @@ def publish(
                 requests_sent=requests_sent,
                 retries=1,
                 rate_limited=0,
-                last_sent_at=minute + timedelta(seconds=2),
+                last_sent_at=minute + timedelta(seconds=2.5),
+                sent_per_second=[requests_sent - 10, 0, 10],
                 skew_ms=5,
                 clock_offset_ms=0,
             ),
@@ -336,7 +337,10 @@ def test_what_was_sent_lately_is_told_to_the_next_run(conn: db.Connection, set_c
     publish(conn, failing(1), requests_sent=50)
     set_clock(M + timedelta(seconds=61), running=False)
     with db.transaction(conn):
-        assert store.list_recent_requests(conn) == [(300, M + timedelta(seconds=2))]
+        assert store.list_recent_requests(conn) == [(20, M + timedelta(seconds=2.5))]
+    set_clock(M + timedelta(seconds=60.5), running=False)
+    with db.transaction(conn):
+        assert store.list_recent_requests(conn) == [(280, M + timedelta(seconds=1)), (20, M + timedelta(seconds=2.5))]
     set_clock(M + timedelta(seconds=63), running=False)
     with db.transaction(conn):
         assert store.list_recent_requests(conn) == []

@@ -1,5 +1,6 @@
 """The rules of a minute: judging answers, and the plan of whom to ask when."""
 
+import heapq
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -251,6 +252,37 @@ def test_what_the_run_before_sent_counts_against_the_limit() -> None:
         plan.answered(step.wallet, HELD)
     assert sent == 200
     assert step == Wait(50.0), "the earlier requests leave the window 60 s after they were sent"
+
+
+def spent(plan: Plan, *, threads: int = 8, answer_after: float = 0.3) -> list[int]:
+    """Run a plan against an exchange that answers everything, and return what it sent in each second."""
+    now = 0.0
+    flying: list[tuple[float, int, Wallet]] = []
+    while True:
+        step = plan.step(now) if len(flying) < threads else Wait(None)
+        if isinstance(step, Send):
+            heapq.heappush(flying, (now + answer_after, step.wallet.wallet_id, step.wallet))
+            continue
+        if isinstance(step, Stop) and not flying:
+            return plan.sent_per_second
+        nexts = [flying[0][0]] if flying else []
+        if isinstance(step, Wait) and step.until is not None:
+            nexts.append(step.until)
+        now = min(nexts)
+        while flying and flying[0][0] <= now:
+            plan.answered(heapq.heappop(flying)[2], HELD)
+
+
+@pytest.mark.parametrize("count", [200, 300, 400, 480])
+def test_a_universe_that_fits_the_limit_is_recorded_whole_minute_after_minute(count: int) -> None:
+    """What the run before sent delays this one, and must not delay it a little more each time."""
+    before: list[tuple[int, float]] = []
+    for _ in range(30):
+        plan = make_plan(count, limit=capacity(1200), sent_before=before)
+        sent = spent(plan)
+        assert all(isinstance(answer, Held) for answer in plan.close().values())
+        assert plan.last_sent is not None
+        before = [(n, min(second + 1.0, plan.last_sent) - 60.0) for second, n in enumerate(sent) if n]
 
 
 @given(
