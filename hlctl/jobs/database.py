@@ -48,8 +48,8 @@ def is_embedded(settings: Settings) -> bool:
 
 
 def init_db(settings: Settings, *, dry_run: bool) -> SchemaResult:
-    """Create or migrate the schema."""
-    with opened(settings, create=True) as conn:
+    """Create or migrate the schema; a dry run makes nothing, an embedded server least of all."""
+    with opened(settings, create=not dry_run) as conn:
         applied = migrate.plan(conn) if dry_run else migrate.migrate(conn)
     names = [migration.name for migration in applied]
     return SchemaResult(applied=names, version=migrate.packaged()[-1].version, dry_run=dry_run)

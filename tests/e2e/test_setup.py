@@ -27,6 +27,14 @@ def test_init_db_makes_the_schema_once(make_hlctl: Callable[..., Hlctl], empty_d
     assert second.document["result"]["applied"] == []
 
 
+def test_a_dry_run_makes_no_embedded_server(make_hlctl: Callable[..., Hlctl], tmp_path: Path) -> None:
+    """It would be the largest change of all."""
+    data = tmp_path / "data"
+    ran = make_hlctl(HLCTL_DATA_DIR=str(data))("init-db", "--dry-run")
+    assert (ran.code, ran.out) == (6, "")
+    assert not data.exists()
+
+
 def test_ten_inits_started_together_all_succeed(make_hlctl: Callable[..., Hlctl], empty_database: str) -> None:
     """Ten real processes on an empty database; twenty rounds of it are in tests/db."""
     hlctl = make_hlctl(HLCTL_DATABASE_URL=empty_database)

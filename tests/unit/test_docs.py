@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from hlctl import render
 from hlctl.cli import app
 from hlctl.errors import ExitCode
 from hlctl.settings import KNOWN, SECRETS, Settings
@@ -101,6 +102,12 @@ def test_a_service_is_bounded_and_takes_a_busy_lock_for_normal(service: Path) ->
     text = service.read_text()
     assert re.search(r"^TimeoutStartSec=\d+$", text, re.MULTILINE)
     assert re.search(r"^SuccessExitStatus=(3 )?75$", text, re.MULTILINE)
+
+
+def test_every_reason_of_the_judge_has_words() -> None:
+    """The view names reasons by code; an operator reads sentences."""
+    view = (ROOT / "sql" / "migrations" / "0003_views.sql").read_text()
+    assert set(re.findall(r"THEN '(\w+)' END", view)) == set(render._WORDS)
 
 
 def test_cron_and_systemd_read_the_same_files() -> None:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from hlctl.clock import RunClock
 from hlctl.exchange import Fetch
 from hlctl.minute import Plan
@@ -53,6 +55,19 @@ def test_an_error_nobody_thought_of_costs_its_wallet_only() -> None:
     answers, _, _ = fetch(ask)
     assert answers.pop(WALLETS[3]) is MissingReason.INTERNAL
     assert all(isinstance(answer, Held) for answer in answers.values())
+
+
+def test_a_bug_outside_a_wallets_answer_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the run would wait for its deadline and call answered wallets late."""
+
+    def broken(_plan: Plan, _wallet: Wallet, _held: Held) -> None:
+        raise LookupError("a bug in the plan")
+
+    monkeypatch.setattr(Plan, "answered", broken)
+    began = time.monotonic()
+    with pytest.raises(LookupError):
+        fetch(lambda _address, _seconds: GOOD)
+    assert time.monotonic() - began < 4
 
 
 def test_a_thread_that_hangs_does_not_hold_the_run_beyond_the_deadline() -> None:
