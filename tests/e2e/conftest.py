@@ -20,6 +20,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from hlctl import sim
+from tests.e2e.oracle import after, assert_nothing_false, assert_whole
 
 M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
 """The minute most tests happen in."""
@@ -76,6 +77,17 @@ class Hlctl:
         out, err = process.communicate(timeout=120)
         assert "Traceback" not in out + err or "debug" in args
         return Ran(process.returncode, out, err, time.monotonic() - began)
+
+
+def rows_of(database: str) -> Callable[..., list[tuple[Any, ...]]]:
+    """Return a function that runs SQL on a database, each time on a connection of its own: servers die here."""
+
+    def run(statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        with closing(psycopg.connect(database, autocommit=True)) as conn:
+            conn.execute("SET timezone = 'UTC'")
+            return conn.execute(statement.encode(), params or None).fetchall()
+
+    return run
 
 
 @pytest.fixture
@@ -166,8 +178,26 @@ def with_universe(hlctl: Hlctl) -> Hlctl:
 
 
 @pytest.fixture
-def rows(database: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+def rows(database: str) -> Callable[..., list[tuple[Any, ...]]]:
     """Return a function that runs SQL on the test's database."""
-    with closing(psycopg.connect(database, autocommit=True)) as conn:
-        conn.execute("SET timezone = 'UTC'")
-        yield lambda statement, *params: conn.execute(statement.encode(), params).fetchall()
+    return rows_of(database)
+
+
+@pytest.fixture
+def next_minute_is_good(
+    with_universe: Hlctl, exchange: sim.Exchange, at: Callable[..., None], rows: Callable[..., list[tuple[Any, ...]]]
+) -> Callable[..., None]:
+    """Return what every test of a fault ends with: the fault is over, and so are its effects.
+
+    It lets the exchange behave, records the minute after `minute`, and compares every stored cell with the journal.
+    """
+
+    def check(minute: datetime = M) -> None:
+        exchange.behave()
+        at(minute=after(minute))
+        ran = with_universe("snapshot")
+        assert (ran.code, ran.err) == (0, "")
+        assert_whole(rows, exchange, after(minute))
+        assert_nothing_false(rows, exchange)
+
+    return check

@@ -15,44 +15,12 @@ import psycopg
 import pytest
 
 from hlctl import sim
-from tests.e2e.conftest import Hlctl, M
+from tests.e2e.conftest import Hlctl, M, rows_of
+from tests.e2e.oracle import Rows, known, served, universe
 
-Rows = Callable[..., list[tuple[Any, ...]]]
 At = Callable[..., None]
 
 CELLS = "SELECT * FROM wallet_snapshots ORDER BY snapshot_ts, wallet_id, asset"
-HELD = """
-    SELECT address, asset::text, position_szi, entry_px, liq_px, leverage, leverage_type::text, margin_used
-      FROM v_positions WHERE missing_reason IS NULL
-"""
-
-
-def read(body: bytes) -> dict[str, tuple[Any, ...]]:
-    """Read a state a second way: ten lines that share nothing with hlctl's decoder."""
-    found: dict[str, tuple[Any, ...]] = {asset: (Decimal(0), *[None] * 5) for asset in ("HYPE", "BTC", "ETH")}
-    for entry in json.loads(body)["assetPositions"]:
-        p = entry["position"]
-        if p["coin"] in found:
-            prices = [None if p[name] is None else Decimal(p[name]) for name in ("entryPx", "liquidationPx")]
-            lever = p["leverage"]
-            found[p["coin"]] = (
-                Decimal(p["szi"]), *prices, Decimal(lever["value"]), lever["type"], Decimal(p["marginUsed"])
-            )  # fmt: skip
-    return found
-
-
-def served(exchange: sim.Exchange) -> set[tuple[Any, ...]]:
-    """Return every cell the exchange served, by its own journal."""
-    return {
-        (entry.address, asset, *terms)
-        for entry in exchange.served_states()
-        for asset, terms in read(entry.body).items()
-    }
-
-
-def universe(rows: Rows) -> list[str]:
-    """Return the addresses in force, best first."""
-    return [address for (address,) in rows("SELECT address FROM v_universe ORDER BY rank")]
 
 
 def test_a_minute_records_what_was_served_and_nothing_else(
@@ -63,7 +31,7 @@ def test_a_minute_records_what_was_served_and_nothing_else(
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith("2026-01-06 20:44 UTC: success, 200 of 200 wallets, 600 cells, 100.00 % coverage, in ")
     assert ran.out.count("\n") == 1
-    assert set(rows(HELD)) == served(exchange)
+    assert known(rows) == served(exchange)
     assert rows("SELECT count(*) FROM wallet_snapshots") == [(600,)]
     assert rows(
         "SELECT snapshot_ts, status, wallets_expected, wallets_succeeded, rows_expected, rows_written, coverage_pct,"
@@ -121,7 +89,7 @@ def test_a_second_run_fills_exactly_the_holes(with_universe: Hlctl, exchange: si
     assert {entry.address for entry in exchange.served_states()} == set(broken)
     assert exchange.requests == 20
     assert sum(old != new for old, new in zip(before, rows(CELLS), strict=True)) == 60
-    assert set(rows(HELD)) == first | served(exchange)
+    assert known(rows) == first | served(exchange)
     assert rows("SELECT status, attempts, requests_sent, missing FROM ingest_runs") == [("success", 2, 220, {})]
 
 
@@ -147,7 +115,7 @@ def test_thirty_wallets_answering_500_for_ever_make_a_partial_minute(
     assert len(missing) == 90
     assert {(reason, szi) for _, reason, szi in missing} == {("http_5xx", None)}
     assert {address for address, _, _ in missing} == set(broken)
-    assert set(rows(HELD)) == served(exchange)
+    assert known(rows) == served(exchange)
     assert rows("SELECT health_state, reasons FROM v_latest_health") == [("degraded", ["last_minute_partial"])]
     assert exchange.requests <= 250, "at most a quarter more than the wallets"
 
@@ -310,7 +278,7 @@ def test_a_signal_publishes_what_is_known_and_says_which_it_was(
     ((status, missing, written),) = rows("SELECT status, missing, rows_written FROM ingest_runs")
     assert (status, written) == ("failed", 600)
     assert missing["cancelled"] == 200 - rows("SELECT wallets_succeeded FROM ingest_runs")[0][0]
-    assert set(rows(HELD)) <= served(exchange)
+    assert known(rows) <= served(exchange)
     exchange.behave()
     assert with_universe("snapshot").code == 0, "the next run of the minute completes it"
 
@@ -425,8 +393,8 @@ def test_a_fresh_embedded_database_needs_no_preparation(
         assert ran.code == 0
         recorded = ran.document["result"]["recorded"]
         assert (recorded["status"], recorded["rows_written"], recorded["coverage_pct"]) == ("success", 600, "100.00")
-        with psycopg.connect(hlctl("db", "url").out.strip()) as conn:
-            assert set(conn.execute(HELD.encode()).fetchall()) == served(exchange)
-            assert conn.execute("SELECT status, rows_written FROM ingest_runs").fetchall() == [("success", 600)]
+        rows = rows_of(hlctl("db", "url").out.strip())
+        assert known(rows) == served(exchange)
+        assert rows("SELECT status, rows_written FROM ingest_runs") == [("success", 600)]
     finally:
         assert hlctl("db", "stop").code == 0
