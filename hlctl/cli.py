@@ -19,6 +19,7 @@ import typer
 
 from hlctl import __version__
 from hlctl.errors import ExitCode, HlctlError, InterruptedRunError, UsageError
+from hlctl.watchdog import watchdog
 
 if TYPE_CHECKING:
     from hlctl.results import Result
@@ -206,8 +207,8 @@ def main(args: Sequence[str] | None = None) -> int:
         code = app(args=words, prog_name="hlctl", standalone_mode=False)
     except typer.TyperException as exc:
         code = _refuse(words, exc)
-    except (KeyboardInterrupt, typer.Abort):
-        code = ExitCode.SIGINT
+    except (KeyboardInterrupt, typer.Abort) as exc:
+        code = _signalled(exc)
     except Exception as exc:  # noqa: BLE001 - whatever the boundary itself got wrong
         with suppress(OSError, ValueError):
             sys.stderr.write(f"hlctl has a bug: {_where(exc)}\n")
@@ -218,6 +219,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
 class _Terminated(KeyboardInterrupt):
     """SIGTERM, in the shape of Ctrl-C: both unwind the stack and clean up."""
+
+
+def _signalled(exc: BaseException) -> ExitCode:
+    """Return the exit code of an interruption, which the parser may have wrapped."""
+    return ExitCode.SIGTERM if isinstance(exc.__cause__ or exc, _Terminated) else ExitCode.SIGINT
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
@@ -245,7 +251,7 @@ def _finish(ctx: typer.Context, job: Callable[[], "Result"], *, as_json: bool, i
         error = exc
     except KeyboardInterrupt as exc:
         error = InterruptedRunError()
-        error.exit_code = ExitCode.SIGTERM if isinstance(exc, _Terminated) else ExitCode.SIGINT
+        error.exit_code = _signalled(exc)
     except Exception as exc:  # the last line of defence: no traceback reaches an operator
         logging.getLogger(__name__).debug("bug", exc_info=exc)
         error = HlctlError(f"hlctl has a bug: {_where(exc)}", remedy="please report it; --log-level debug tells more")
@@ -261,6 +267,7 @@ def _report(
     from hlctl import render
 
     code = result.exit_code if result is not None else error.exit_code if error is not None else ExitCode.OK
+    watchdog.settle(code)
     # A closed stdout or a full disk never changes what was committed.
     with suppress(OSError, ValueError):
         if as_json:

@@ -1,21 +1,43 @@
 """Connections, transactions and the SQL files: the only module that knows how psycopg is set up."""
 
+import logging
+import math
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 
 from hlctl.errors import ConfigurationError, DatabaseUnusableError
 
-Connection = psycopg.Connection[TupleRow]
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # a rollback that a lost connection spared us is no news
 
 CONNECT_TIMEOUT = 5
 """Seconds a connection attempt may take, per address."""
+
+STATEMENT_TIMEOUT = 10
+"""Seconds the server may work on a statement, unless a transaction says otherwise."""
+
+_REPLY = 2.0  # seconds a reply may take beyond the statement's own timeout: then nobody is there
+
+UNUSABLE = (
+    psycopg.OperationalError,  # lost, refused, timed out, full, out of memory, locked, shutting down
+    psycopg.InterfaceError,
+    psycopg.NotSupportedError,  # a standby refuses READ WRITE in these words
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+    psycopg.errors.DataCorrupted,
+    psycopg.errors.IndexCorrupted,
+)
+"""What the database can do to a command that no command can mend."""
 
 OLDEST_SERVER = 150_000
 
@@ -54,6 +76,41 @@ _CAUSES = (
 )
 
 
+_T = TypeVar("_T")
+
+
+class Connection(psycopg.Connection[TupleRow]):
+    """A connection on which no wait is for ever.
+
+    A server that falls silent in the middle of a session holds its client for ever, whatever timeouts it was told:
+    something on the way goes on acknowledging. So every wait ends here, `patience` seconds after it began, or when
+    `left` (asked again and again: a signal may shorten it) says that no second is left. The connection is then closed,
+    and psycopg.OperationalError raised.
+    """
+
+    patience: float = STATEMENT_TIMEOUT + _REPLY
+    left: Callable[[], float] = staticmethod(lambda: math.inf)
+
+    def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:
+        """Consume a generator operating on the connection, within bounds."""
+        return super().wait(self._bounded(gen), interval, timeout)
+
+    def _bounded(self, gen: PQGen[_T]) -> PQGen[_T]:
+        """Pass on what `gen` waits for; psycopg resumes it every `interval`, even if nothing came."""
+        ends = time.monotonic() + self.patience
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                wanted = gen.send(ready)
+                if time.monotonic() > ends or self.left() <= 0:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError("timeout expired")
+        except StopIteration as done:
+            result: _T = done.value
+            return result
+
+
 def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
     """Connect in autocommit mode: nothing runs outside `transaction`.
 
@@ -64,7 +121,7 @@ def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
     for name in [name for name in os.environ if name.startswith("PG") and name not in _KEPT_FROM_ENVIRONMENT]:
         del os.environ[name]
     try:
-        conn = psycopg.connect(
+        conn = Connection.connect(
             conninfo,
             autocommit=True,
             prepare_threshold=None,
@@ -108,14 +165,15 @@ def transaction(
     *,
     read_only: bool = False,
     idle_timeout: str = "58s",
-    statement_timeout: str = "10s",
-    lock_timeout: str = "5s",
+    statement_timeout: int = STATEMENT_TIMEOUT,
+    lock_timeout: int = 5,
 ) -> Iterator[None]:
     """Run one transaction, READ COMMITTED (REPEATABLE READ if read-only), with every setting that matters pinned.
 
     `idle_timeout` bounds how long the server lets the transaction sit between statements: it frees the lock of a
-    frozen client.
+    frozen client. The other timeouts are seconds.
     """
+    conn.patience = statement_timeout + _REPLY
     conn.isolation_level = (
         psycopg.IsolationLevel.REPEATABLE_READ if read_only else psycopg.IsolationLevel.READ_COMMITTED
     )
@@ -123,8 +181,8 @@ def transaction(
     with conn.transaction():
         timeouts = {
             "idle_timeout": idle_timeout,
-            "statement_timeout": statement_timeout,
-            "lock_timeout": lock_timeout,
+            "statement_timeout": f"{statement_timeout}s",
+            "lock_timeout": f"{lock_timeout}s",
         }
         conn.execute(query("pin_transaction"), timeouts)
         yield

@@ -115,7 +115,7 @@ def _apply_next(conn: db.Connection) -> Migration | None:
         todo = pending(read_applied(conn), packaged())
         if not todo:
             return None
-    with db.transaction(conn, statement_timeout="60s", lock_timeout="60s"):
+    with db.transaction(conn, statement_timeout=60, lock_timeout=60):
         conn.execute(db.query("lock_migrations"), {"lock_class": db.LOCK_CLASS, "lock_key": db.LOCK_MIGRATE})
         conn.execute(db.query("create_schema_migrations"))
         todo = pending(read_applied(conn), packaged())

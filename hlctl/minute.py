@@ -19,6 +19,9 @@ START_LEAD = timedelta(seconds=15)
 COMMIT_BY = 55.0
 """Second of the minute up to which a COMMIT may be sent: what waits longer, for a lock or a disk, is rolled back."""
 
+END_BY = 57.0
+"""Second of the minute at which a run is over, whatever it waits for."""
+
 STATE_WEIGHT = 2  # of one clearinghouseState request (api.md 3.1)
 RATE_WINDOW = 60.0
 _SAFE_SHARE = 5 / 6  # of the exchange's limit: others may share the address
@@ -119,6 +122,7 @@ class Plan:
         self._cool_downs = 0
         self._heard = False
         self._failed_in_a_row = 0
+        self.concurrency = concurrency
         self._probe = max(_BREAKER, concurrency)
 
     def step(self, now: float) -> Send | Wait | Stop:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -75,6 +76,17 @@ def take_minute(conn: Connection, *, lead: timedelta) -> Taken:
     if not mine:
         raise BusyError(f"another run is recording {minute:%H:%M} UTC" if minute else "")
     return Taken(minute, at)
+
+
+def retake_minute(conn: Connection, minute: datetime, attempt_id: UUID) -> Recorded | None:
+    """Try the lock of a minute whose connection was lost; return the minute if our COMMIT landed after all.
+
+    Somebody else may have the lock by now: what we know is published all the same, for values only fill holes.
+    """
+    conn.execute(db.query("retake_minute"), {"lock_class": db.LOCK_CLASS, "minute": minute})
+    with conn.cursor(row_factory=class_row(Recorded)) as cursor:
+        found = cursor.execute(db.query("find_attempt"), {"minute": minute, "attempt_id": attempt_id})
+        return found.fetchone()
 
 
 def take_refresh(conn: Connection) -> None:

@@ -1,45 +1,54 @@
 """Opening the database a command works on, embedded or not, and bringing its schema up to date."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import psycopg
 
 from hlctl import db, migrate
 from hlctl.errors import ConfigurationError, DatabaseUnusableError, SchemaMissingError, SchemaOlderError
 from hlctl.results import SchemaResult
 from hlctl.settings import Settings
 
-UNUSABLE = (
-    psycopg.OperationalError,  # lost, refused, timed out, full, shutting down
-    psycopg.InterfaceError,
-    psycopg.errors.InsufficientPrivilege,
-    psycopg.errors.ReadOnlySqlTransaction,
-)
-"""What the database can do to a command that no command can mend."""
+PATIENCE = 180.0
+"""Seconds a command waits for its database in all, if it has no reason to be less patient."""
 
 
 @contextmanager
-def opened(settings: Settings, *, create: bool) -> Iterator[db.Connection]:
+def opened(settings: Settings, *, create: bool, left: Callable[[], float] | None = None) -> Iterator[db.Connection]:
     """Connect to the database of `settings`; `create` makes and starts the embedded one where there is none.
 
-    Raises DatabaseUnusableError for whatever makes a database unusable, at any time until it is closed, and
-    NoClusterError if there is no embedded cluster and none may be made.
+    `left` says how many seconds the database may still take, by default `PATIENCE` in all. Raises DatabaseUnusableError
+    for whatever makes a database unusable, at any time until it is closed, and NoClusterError if there is no embedded
+    cluster and none may be made.
     """
-    with db.connect(_url(settings, create=create)) as conn:
-        try:
+    left = left or countdown(PATIENCE)
+    try:
+        with db.connect(_url(settings, create=create, seconds=left()), timeout=_bounded(left())) as conn:
+            conn.left = left
             yield conn
-        except UNUSABLE as exc:
-            raise DatabaseUnusableError(f"the database failed: {db.explain(exc)}") from exc
+    except db.UNUSABLE as exc:
+        raise DatabaseUnusableError(f"the database failed: {db.explain(exc)}") from exc
 
 
-def _url(settings: Settings, *, create: bool) -> str:
+def countdown(seconds: float) -> Callable[[], float]:
+    """Return a function that says how many of these seconds are left."""
+    ends = time.monotonic() + seconds
+    return lambda: ends - time.monotonic()
+
+
+def _bounded(seconds: float) -> int:
+    """Return the timeout of a connection attempt: libpq takes whole seconds, and two at least."""
+    return max(2, min(db.CONNECT_TIMEOUT, int(seconds)))
+
+
+def _url(settings: Settings, *, create: bool, seconds: float) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     from hlctl import embedded  # noqa: PLC0415 - who has a database of his own never loads it
 
-    return embedded.ensure(settings.data_dir or embedded.default_data_dir(), create=create)
+    data_dir = settings.data_dir or embedded.default_data_dir()
+    return embedded.ensure(data_dir, create=create, timeout=min(embedded.PATIENCE, max(0.0, seconds)))
 
 
 def is_embedded(settings: Settings) -> bool:

@@ -13,6 +13,7 @@ from hlctl.jobs.status import status
 from hlctl.jobs.universe import refresh_universe
 from hlctl.results import DemoResult
 from hlctl.settings import Settings
+from hlctl.watchdog import watchdog
 
 _ROWS = 2000
 _SEED = 1
@@ -40,6 +41,7 @@ def demo(*, data: Path | None, keep: bool, tell: Callable[[str], None], progress
             refreshed = refresh_universe(settings)
             tell("recording a minute")
             recorded = snapshot(settings, align=False, progress=progress)
+            watchdog.call_off()
             judged = status(settings)
         kept = keep
     finally:

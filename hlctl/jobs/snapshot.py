@@ -1,45 +1,68 @@
-"""`snapshot`: one minute, from the lock to the COMMIT, in one transaction (design.md section 3)."""
+"""`snapshot`: one minute, from the lock to the COMMIT, in one transaction (design.md section 3).
+
+A lost connection does not lose the answers: the transaction begins again on a new one, for the same minute, as long as
+a COMMIT can still be sent in time.
+"""
 
 import logging
+import resource
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 
 from hlctl import __version__, db, store
 from hlctl.clock import RunClock
-from hlctl.errors import HlctlError, MinuteMissedError
+from hlctl.errors import DatabaseUnusableError, ExitCode, HlctlError, MinuteMissedError
 from hlctl.exchange import Exchange, Fetch
 from hlctl.jobs import interrupt
-from hlctl.jobs.database import UNUSABLE, is_embedded, opened, prepare
+from hlctl.jobs.database import is_embedded, opened, prepare
 from hlctl.jobs.universe import connect, require_universe
-from hlctl.minute import COMMIT_BY, START_LEAD, Plan, capacity
+from hlctl.minute import COMMIT_BY, END_BY, START_LEAD, Plan, capacity
 from hlctl.model import MINUTE, Answer, Attempt, MissingReason, Recorded, Rules, Transport, Wallet
 from hlctl.results import SnapshotResult
 from hlctl.settings import Settings
 from hlctl.store import Task
+from hlctl.watchdog import watchdog
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Told how many wallets are answered, and how many are asked."""
 
+_PREPARATION = 45.0  # seconds in which database, schema and universe must be there
 _NAP = 0.1  # how often a waiting run looks for a signal, in seconds
 _LONGEST_WAIT = 20.0  # between two readings of the database's clock, which also keep the idle transaction alive
+_RECONNECT_AFTER = 0.5  # seconds between two attempts to get a lost database back
+_LAST_REPLY = 1.0  # seconds before the end of a run at which nothing more is expected of the database
 _PARTITIONS_AHEAD = 2  # days
 _MISSED_REFRESHES = 2  # after so many refresh periods the universe is old
+_OTHER_FILES = 24  # that a run has open beside its connections to the exchange
+
+
+@dataclass(slots=True)
+class _Taken:
+    """The minute of this run, and the database's clock, carried on."""
+
+    minute: datetime
+    clock: RunClock
+
+    def until(self, second: float) -> float:
+        """Return the seconds to a second of the minute."""
+        return second - self.clock.since(self.minute)
 
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    """A fetch, and what it has come to so far."""
+    """A fetch, for whom it is, and what it has come to so far."""
 
     minute: datetime
+    task: Task
     plan: Plan
     fetch: Fetch
 
@@ -54,6 +77,49 @@ class _Asking:
             sent_per_second=self.plan.sent_per_second,
             skew_ms=self.fetch.skew_ms(),
             clock_offset_ms=self.fetch.clock_offset_ms(),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """What outlives a lost connection: the minute, the answers, and who is writing."""
+
+    settings: Settings
+    started: float = field(default_factory=time.monotonic)
+    attempt_id: UUID = field(default_factory=uuid4)
+    interrupted: interrupt.Interrupt = field(default_factory=interrupt.Interrupt)
+    taken: _Taken | None = None
+    asking: _Asking | None = None
+    committing: bool = False
+    lost: DatabaseUnusableError | None = None
+
+    def left(self) -> float:
+        """Return the seconds in which the database may still answer."""
+        if self.taken is None:
+            return self.started + _PREPARATION - time.monotonic()
+        return min(self.interrupted.left(), self.taken.until(END_BY - _LAST_REPLY))
+
+    def may_go_on(self, exc: DatabaseUnusableError) -> bool:
+        """Tell whether a new connection could still save the minute: there is one, there is time, and it may heal."""
+        return (
+            self.taken is not None
+            and min(self.interrupted.left(), self.taken.until(COMMIT_BY)) > _RECONNECT_AFTER
+            and not isinstance(exc.__cause__, psycopg.errors.InsufficientPrivilege)
+        )
+
+    def require_time(self, taken: _Taken) -> None:
+        """Roll back, by raising what took so long, if COMMIT would be sent too late."""
+        if taken.until(COMMIT_BY) <= 0:
+            raise self.lost or MinuteMissedError
+
+    def attempt(self, error: str | None) -> Attempt:
+        """Return this run's identity and cost so far."""
+        return Attempt(
+            attempt_id=self.attempt_id,
+            host=socket.gethostname(),
+            version=__version__,
+            duration_ms=round((time.monotonic() - self.started) * 1000),
+            error=error,
         )
 
 
@@ -72,97 +138,95 @@ def snapshot(settings: Settings, *, align: bool, progress: Progress) -> Snapshot
     """Record the current minute, or what is still missing of it.
 
     On the embedded database schema and universe are made first where they are missing. Raises BusyError if another run
-    has the minute, NoUniverseError, and MinuteMissedError if the minute was over before it could be published.
+    has the minute, NoUniverseError, MinuteMissedError if the minute was over before it could be published, and
+    DatabaseUnusableError if the database did not come back in time.
     """
-    started = time.monotonic()
-    recorded, problem, asked = None, None, 0
-    minute: datetime | None = None
-    asking: _Asking | None = None
-    with opened(settings, create=True) as conn, closing(connect(settings)) as exchange:
-        prepare(conn, may_migrate=is_embedded(settings))
-        if is_embedded(settings):
-            require_universe(conn, settings)
-        _ensure_partitions(conn)
-        try:
-            with interrupt.deferred() as interrupted, db.transaction(conn):
-                taken = store.take_minute(conn, lead=MINUTE if align else START_LEAD)
-                minute = taken.minute
-                clock = _wait_until(conn, minute, taken.at, interrupted)
-                task = store.list_task(conn, minute)
-                asked = len(task.wallets)
-                if asked and clock.since(minute) >= 0:
-                    asking = _asking(conn, settings, minute, task, clock=clock, exchange=exchange)
-                    asking.fetch.run(
-                        threads=min(settings.max_concurrency, asked),
-                        interrupted=lambda: bool(interrupted),
-                        progress=lambda answered: progress(answered, asked),
-                    )
-                    problem = asking.plan.error
-                    recorded = _publish(
-                        conn,
-                        settings,
-                        minute,
-                        task,
-                        answers=asking.plan.close(MissingReason.CANCELLED if interrupted else MissingReason.LATE),
-                        transport=asking.transport(),
-                        error=problem,
-                        started=started,
-                    )
-                    _require_time(clock, minute)
-        except (HlctlError, *UNUSABLE):
-            raise
-        except Exception:
-            if minute is not None:
-                transport = asking.transport() if asking else _NOTHING_SENT
-                _publish_as_internal(conn, settings, minute, transport, started)
-            raise
-    return SnapshotResult(
-        snapshot_ts=minute,
-        recorded=recorded,
-        asked=asked,
-        seconds=time.monotonic() - started,
-        problem=problem,
-        signal=interrupted.signal,
-    )
+    watchdog.end_in(_PREPARATION + _LAST_REPLY, ExitCode.DATABASE, "the database was not ready in time")
+    run = _Run(settings=settings)
+    with closing(connect(settings)) as exchange, ExitStack() as signals:
+        while True:
+            try:
+                with opened(settings, create=run.taken is None, left=run.left) as conn:
+                    if run.taken is None:
+                        _prepare(conn, settings)
+                        run.interrupted = signals.enter_context(interrupt.deferred())
+                    recorded = _record(conn, run, exchange, align=align, progress=progress)
+                break
+            except DatabaseUnusableError as exc:
+                if not run.may_go_on(exc):
+                    raise _fate(run, exc) from exc
+                log.info("%s; trying again", exc)
+                run.lost = exc
+            time.sleep(_RECONNECT_AFTER)
+    return _result(run, recorded)
 
 
-def _require_time(clock: RunClock, minute: datetime) -> None:
-    """Raise MinuteMissedError, which rolls back, if publishing waited so long that COMMIT would be sent too late."""
-    if clock.since(minute) >= COMMIT_BY:
-        raise MinuteMissedError
-
-
-def _ensure_partitions(conn: db.Connection) -> None:
-    """Make the next days' partitions; a minute is never lost for want of one, DEFAULT takes it."""
+def _prepare(conn: db.Connection, settings: Settings) -> None:
+    """See to the schema, the universe and the partitions, in short transactions of their own."""
+    prepare(conn, may_migrate=is_embedded(settings))
+    if is_embedded(settings):
+        require_universe(conn, settings)
     try:
         with db.transaction(conn):
             store.ensure_partitions(conn, days=_PARTITIONS_AHEAD)
-    except psycopg.Error as exc:
+    except psycopg.Error as exc:  # a minute is never lost for want of a partition: DEFAULT takes it
         if conn.closed:
             raise
         log.warning("the next days' partitions could not be made: %s", db.explain(exc))
 
 
-def _wait_until(conn: db.Connection, minute: datetime, at: datetime, interrupted: interrupt.Interrupt) -> RunClock:
+def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, progress: Progress) -> Recorded | None:
+    """Take the minute, ask for it unless that was done before, and publish it: in one transaction.
+
+    None if there was nothing to write.
+    """
+    try:
+        with db.transaction(conn):
+            taken = run.taken
+            if taken is None:
+                taken = run.taken = _take(conn, lead=MINUTE if align else START_LEAD)
+            elif found := store.retake_minute(conn, taken.minute, run.attempt_id):
+                return found  # the COMMIT whose reply was lost
+            taken.clock = _wait_until(conn, taken, run.interrupted)
+            task = store.list_task(conn, taken.minute)
+            if not task.wallets or taken.until(0) > 0:
+                return None
+            if run.asking is None:
+                run.asking = _plan(conn, run.settings, exchange, taken, task)
+                _ask(run.asking, run.interrupted, progress)
+            plan = run.asking.plan
+            answers = plan.close(MissingReason.CANCELLED if run.interrupted else MissingReason.LATE)
+            recorded = _publish(conn, run, taken.minute, answers, run.asking.task, error=plan.error)
+            run.require_time(taken)
+            run.committing = True
+    except (HlctlError, *db.UNUSABLE):
+        raise
+    except Exception:
+        _publish_as_internal(conn, run)
+        raise
+    return recorded
+
+
+def _take(conn: db.Connection, *, lead: timedelta) -> _Taken:
+    """Take the minute; its end is the run's. Raises BusyError."""
+    taken = store.take_minute(conn, lead=lead)
+    ours = _Taken(taken.minute, RunClock(taken.at))
+    watchdog.end_in(ours.until(END_BY), ExitCode.FAILED, "the minute was over before it could be recorded")
+    return ours
+
+
+def _wait_until(conn: db.Connection, taken: _Taken, interrupted: interrupt.Interrupt) -> RunClock:
     """Return the database's clock, carried on, once the minute has begun by it or a signal came."""
-    clock = RunClock(at)
-    while clock.since(minute) < 0 and not interrupted:
-        nap_ends = time.monotonic() + min(-clock.since(minute), _LONGEST_WAIT)
+    clock = taken.clock
+    while clock.since(taken.minute) < 0 and not interrupted:
+        nap_ends = time.monotonic() + min(-clock.since(taken.minute), _LONGEST_WAIT)
         while (left := nap_ends - time.monotonic()) > 0 and not interrupted:
             time.sleep(min(left, _NAP))
         clock = RunClock(store.read_clock(conn))
     return clock
 
 
-def _asking(
-    conn: db.Connection,
-    settings: Settings,
-    minute: datetime,
-    task: Task,
-    *,
-    clock: RunClock,
-    exchange: Exchange,
-) -> _Asking:
+def _plan(conn: db.Connection, settings: Settings, exchange: Exchange, taken: _Taken, task: Task) -> _Asking:
     """Plan the questions of this run: nothing is sent yet."""
     may_send = capacity(settings.rate_limit)
     if len(task.wallets) > may_send:
@@ -171,37 +235,56 @@ def _asking(
             len(task.wallets),
             settings.rate_limit,
         )
+    recent = store.list_recent_requests(conn)
     plan = Plan(
         task.wallets,
-        seed=round(minute.timestamp()) // 60,
+        seed=round(taken.minute.timestamp()) // 60,
         deadline=settings.deadline,
         max_attempts=settings.max_attempts,
         capacity=may_send,
-        concurrency=settings.max_concurrency,
-        sent_before=[(count, (at - minute).total_seconds()) for count, at in store.list_recent_requests(conn)],
+        concurrency=_concurrency(settings),
+        sent_before=[(count, (at - taken.minute).total_seconds()) for count, at in recent],
     )
     fetch = Fetch(
         plan,
         lambda address, seconds: exchange.state(address, seconds=seconds),
-        minute=minute,
-        clock=clock,
+        minute=taken.minute,
+        clock=taken.clock,
         deadline=settings.deadline,
         request_timeout=settings.request_timeout,
     )
-    return _Asking(minute, plan, fetch)
+    return _Asking(taken.minute, task, plan, fetch)
+
+
+def _concurrency(settings: Settings) -> int:
+    """Return how many requests may be in flight: as set, unless the process may not have so many files open."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = max(1, files - _OTHER_FILES)
+    if files == resource.RLIM_INFINITY or allowed >= settings.max_concurrency:
+        return settings.max_concurrency
+    log.warning("only %d requests at once: this process may have no more than %d files open", allowed, files)
+    return allowed
+
+
+def _ask(asking: _Asking, interrupted: interrupt.Interrupt, progress: Progress) -> None:
+    asked = len(asking.task.wallets)
+    asking.fetch.run(
+        threads=min(asking.plan.concurrency, asked),
+        interrupted=lambda: bool(interrupted),
+        progress=lambda answered: progress(answered, asked),
+    )
 
 
 def _publish(
     conn: db.Connection,
-    settings: Settings,
+    run: _Run,
     minute: datetime,
+    answers: Mapping[Wallet, Answer],
     task: Task,
     *,
-    answers: Mapping[Wallet, Answer],
-    transport: Transport,
     error: str | None,
-    started: float,
 ) -> Recorded:
+    settings = run.settings
     return store.publish(
         conn,
         minute,
@@ -213,26 +296,42 @@ def _publish(
             stale_after=timedelta(seconds=settings.stale_after),
             universe_stale_after=timedelta(hours=float(_MISSED_REFRESHES * settings.universe_refresh_hours)),
         ),
-        transport=transport,
-        attempt=Attempt(
-            attempt_id=uuid4(),
-            host=socket.gethostname(),
-            version=__version__,
-            duration_ms=round((time.monotonic() - started) * 1000),
-            error=error,
-        ),
+        transport=run.asking.transport() if run.asking else _NOTHING_SENT,
+        attempt=run.attempt(error),
     )
 
 
-def _publish_as_internal(
-    conn: db.Connection, settings: Settings, minute: datetime, transport: Transport, started: float
-) -> None:
+def _publish_as_internal(conn: db.Connection, run: _Run) -> None:
     """Record what a bug left unknown as such, so that the minute is not a gap; the bug itself is raised on."""
-    error = "internal: hlctl has a bug"
+    if run.taken is None:
+        return
+    minute = run.taken.minute
     try:
         with db.transaction(conn):
             task = store.list_task(conn, minute)
             if task.wallets:
-                _publish(conn, settings, minute, task, answers={}, transport=transport, error=error, started=started)
+                _publish(conn, run, minute, {}, task, error="internal: hlctl has a bug")
     except (HlctlError, psycopg.Error) as exc:
         log.warning("the minute could not be recorded as failed either: %s", type(exc).__name__)
+
+
+def _result(run: _Run, recorded: Recorded | None) -> SnapshotResult:
+    if run.taken is None:
+        raise TypeError("no minute was taken")
+    return SnapshotResult(
+        snapshot_ts=run.taken.minute,
+        recorded=recorded,
+        asked=len(run.asking.task.wallets) if run.asking else 0,
+        seconds=time.monotonic() - run.started,
+        problem=run.asking.plan.error if run.asking else None,
+        signal=run.interrupted.signal,
+    )
+
+
+def _fate(run: _Run, exc: DatabaseUnusableError) -> DatabaseUnusableError:
+    """Say so if a COMMIT was sent and what became of it could not be learnt."""
+    if not run.committing or run.taken is None:
+        return exc
+    return DatabaseUnusableError(
+        f"{exc}; whether {run.taken.minute:%H:%M} UTC was recorded is not known", remedy="`hlctl status` tells"
+    )

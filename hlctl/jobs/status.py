@@ -1,14 +1,16 @@
 """`status`: what the database says about itself."""
 
 from hlctl import db, migrate, store
-from hlctl.jobs.database import opened
+from hlctl.jobs.database import countdown, opened
 from hlctl.results import StatusResult
 from hlctl.settings import Settings
+
+_PATIENCE = 4.0  # seconds: who asks whether all is well wants an answer, or to hear that there is none
 
 
 def status(settings: Settings) -> StatusResult:
     """Read the judgement and the facts behind it from one snapshot of the database."""
-    with opened(settings, create=False) as conn, db.transaction(conn, read_only=True):
+    with opened(settings, create=False, left=countdown(_PATIENCE)) as conn, db.transaction(conn, read_only=True):
         migrate.require_current(conn)
         run = store.read_latest_run(conn)
         return StatusResult(

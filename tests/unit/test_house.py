@@ -17,7 +17,7 @@ FLOORS = (
     {"hlctl"},
     {"hlctl.errors"},
     {"hlctl.model"},
-    {"hlctl.clock", "hlctl.minute", "hlctl.wire", "hlctl.universe"},
+    {"hlctl.clock", "hlctl.watchdog", "hlctl.minute", "hlctl.wire", "hlctl.universe"},
     {"hlctl.db", "hlctl.transport", "hlctl.settings"},
     {"hlctl.binaries"},
     {"hlctl.embedded", "hlctl.exchange"},
