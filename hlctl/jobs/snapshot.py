@@ -153,10 +153,10 @@ def snapshot(settings: Settings, *, align: bool, progress: Progress) -> Snapshot
                     recorded = _record(conn, run, exchange, align=align, progress=progress)
                 break
             except DatabaseUnusableError as exc:
+                run.lost = run.lost or exc  # what came first explains what followed
                 if not run.may_go_on(exc):
-                    raise _fate(run, exc) from exc
+                    raise _fate(run, run.lost) from exc
                 log.info("%s; trying again", exc)
-                run.lost = exc
             time.sleep(_RECONNECT_AFTER)
     return _result(run, recorded)
 

@@ -1,0 +1,308 @@
+"""What a database can do to a minute: leave, fall silent, refuse, and lie about a COMMIT."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from hlctl import sim
+from tests.e2e.conftest import Hlctl, M, Ran
+from tests.e2e.oracle import Rows, assert_whole, universe
+from tests.e2e.proxy import Deed, Proxy, cut, fall_silent, lose_the_reply, proxied
+
+At = Callable[..., None]
+NextMinute = Callable[..., None]
+
+PUBLISHING = b"INSERT INTO ingest_runs"
+COMMIT = b"INSERT INTO ingest_health...COMMIT"
+COST = "SELECT status, attempts, requests_sent, retries FROM ingest_runs"
+
+
+@pytest.fixture
+def proxy(with_universe: Hlctl) -> Iterator[Proxy]:
+    """Return a proxy in front of the test's database."""
+    with proxied(with_universe.settings["HLCTL_DATABASE_URL"]) as proxy:
+        yield proxy
+
+
+def start_slowly(hlctl: Hlctl, exchange: sim.Exchange, asked: int, **settings: str) -> Callable[[], Ran]:
+    """Start a snapshot, return once the exchange has been asked so often; the function returned waits for its end."""
+    exchange.misbehave(None, sim.Fault(delay=0.05))
+    process = hlctl.start("snapshot", **settings)
+    began = time.monotonic()
+    while exchange.requests < asked and process.poll() is None:
+        time.sleep(0.01)
+
+    def end() -> Ran:
+        out, err = process.communicate(timeout=90)
+        assert "Traceback" not in out + err
+        return Ran(process.returncode, out, err, time.monotonic() - began)
+
+    return end
+
+
+# ---- lost connections
+
+
+def test_a_connection_lost_during_the_fetch_costs_nothing(
+    with_universe: Hlctl, exchange: sim.Exchange, proxy: Proxy, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """The answers are kept, the same minute is published on a new connection, and nobody is asked twice."""
+    end = start_slowly(with_universe, exchange, 50, HLCTL_DATABASE_URL=proxy.url)
+    proxy.cut_all()
+    ran = end()
+    assert (ran.code, ran.err) == (0, "")
+    assert rows(COST) == [("success", 1, 200, 0)]
+    assert_whole(rows, exchange, M)
+    next_minute_is_good()
+
+
+def test_a_session_ended_by_the_dba_costs_nothing(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """The server says so itself (57P01), which is not a bug and not the end of the minute."""
+    end = start_slowly(with_universe, exchange, 50)
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    assert (True,) in rows(f"{ended} AND application_name = 'hlctl'")
+    ran = end()
+    assert (ran.code, ran.err) == (0, "")
+    assert rows(COST) == [("success", 1, 200, 0)]
+    next_minute_is_good()
+
+
+@pytest.mark.parametrize(
+    ("words", "deed"),
+    [
+        (PUBLISHING, cut),
+        (PUBLISHING, lose_the_reply),
+        (b"INSERT INTO wallet_snapshots", cut),
+        (b"UPDATE ingest_runs", lose_the_reply),
+        (COMMIT, cut),
+        (COMMIT, lose_the_reply),
+    ],
+    ids=[
+        "before its claim",
+        "after its claim",
+        "before its cells",
+        "after its counts",
+        "before COMMIT",
+        "after COMMIT",
+    ],
+)
+def test_a_connection_lost_while_publishing_publishes_once(
+    with_universe: Hlctl,
+    exchange: sim.Exchange,
+    proxy: Proxy,
+    rows: Rows,
+    next_minute_is_good: NextMinute,
+    words: bytes,
+    deed: Deed,
+) -> None:
+    """Whether the COMMIT landed is decided by the attempt's id, never guessed: counted once, asked once."""
+    proxy.when(words, deed)
+    ran = with_universe("snapshot", HLCTL_DATABASE_URL=proxy.url)
+    assert (ran.code, ran.err) == (0, "")
+    assert "success, 200 of 200 wallets, 600 cells" in ran.out
+    assert proxy.done
+    assert proxy.connections == 2
+    assert rows(COST) == [("success", 1, 200, 0)]
+    assert exchange.requests == 200
+    assert_whole(rows, exchange, M)
+    next_minute_is_good()
+
+
+def test_another_run_may_have_the_lock_by_then_and_both_publish(
+    with_universe: Hlctl, exchange: sim.Exchange, proxy: Proxy, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """The lock saves requests; what is known is never thrown away for want of it."""
+    for address in universe(rows)[:20]:
+        exchange.misbehave(address, sim.Fault(status=404, times=1))
+    end = start_slowly(with_universe, exchange, 50, HLCTL_DATABASE_URL=proxy.url)
+    proxy.cut_all()
+    exchange.misbehave(None, sim.Fault(delay=0.2))
+    other = with_universe("snapshot")
+    ran = end()
+    assert {ran.code, other.code} <= {0, 3}
+    assert_whole(rows, exchange, M)
+    assert rows("SELECT attempts FROM ingest_runs") == [(2,)]
+    next_minute_is_good()
+
+
+def test_a_server_that_falls_silent_is_given_up_and_asked_on_a_new_connection(
+    with_universe: Hlctl, proxy: Proxy, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """Neither timeouts of the server nor keepalives notice: something on the way goes on acknowledging."""
+    proxy.when(PUBLISHING, fall_silent)
+    ran = with_universe("snapshot", HLCTL_DATABASE_URL=proxy.url)
+    assert (ran.code, ran.err) == (0, "")
+    assert rows(COST) == [("success", 1, 200, 0)]
+    assert 11 < ran.seconds < 30
+    next_minute_is_good()
+
+
+@pytest.mark.parametrize("moment", ["while publishing", "from the start"])
+def test_a_run_ends_before_second_57_though_the_database_is_silent_for_ever(
+    with_universe: Hlctl,
+    exchange: sim.Exchange,
+    proxy: Proxy,
+    rows: Rows,
+    at: At,
+    next_minute_is_good: NextMinute,
+    moment: str,
+) -> None:
+    """One line, exit 5, no row: the next minute must not find this run still there."""
+    at(42.0)
+    if moment == "from the start":
+        proxy.fall_silent()
+        ran = with_universe("snapshot", HLCTL_DATABASE_URL=proxy.url)
+        assert ran.err == "hlctl snapshot: cannot connect to the database: no answer in time\n"
+        assert exchange.requests == 0
+    else:
+        end = start_slowly(with_universe, exchange, 50, HLCTL_DATABASE_URL=proxy.url)
+        proxy.fall_silent()
+        ran = end()
+        assert ran.err == "hlctl snapshot: the database failed: no answer in time\n"
+    assert ran.code == 5
+    assert exchange.clock() % 60 < 57
+    assert exchange.clock() // 60 == M.timestamp() // 60
+    assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
+    proxy.silent = False
+    next_minute_is_good()
+
+
+def test_a_commit_nobody_answers_is_not_called_failed(
+    with_universe: Hlctl, exchange: sim.Exchange, proxy: Proxy, rows: Rows, at: At, next_minute_is_good: NextMinute
+) -> None:
+    """It may have landed, so the line says that this is not known, and how to know it."""
+    at(43.0)
+
+    def swallow_it_and_all_that_follows(pair: object) -> bool:
+        lose_the_reply(pair)  # type: ignore[arg-type]
+        threading.Timer(0.3, proxy.fall_silent).start()
+        return True
+
+    proxy.when(COMMIT, swallow_it_and_all_that_follows)
+    ran = with_universe("snapshot", HLCTL_DATABASE_URL=proxy.url)
+    assert ran.code == 5
+    assert ran.err.endswith("; whether 20:44 UTC was recorded is not known; `hlctl status` tells\n")
+    assert ran.err.count("\n") == 1
+    assert_whole(rows, exchange, M)
+    proxy.silent = False
+    next_minute_is_good()
+
+
+def test_status_says_within_seconds_that_the_database_is_silent(with_universe: Hlctl, proxy: Proxy) -> None:
+    """Who asks whether all is well must not hang: at the connection, and in the middle of the session."""
+    usual = with_universe("status").seconds
+    proxy.when(b"v_latest_health", fall_silent)
+    for _ in ("in the session", "at the connection"):
+        ran = with_universe("status", "--json", HLCTL_DATABASE_URL=proxy.url)
+        assert ran.code == 5
+        assert ran.document["error"]["message"].endswith("no answer in time")
+        assert ran.seconds < usual + 5
+        proxy.fall_silent()
+
+
+# ---- servers that refuse
+
+
+def test_a_lock_held_for_a_while_is_waited_for(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """Longer than the lock timeout: the answers are kept and the transaction begins again."""
+    with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"])) as holder:
+        end = start_slowly(with_universe, exchange, 50)
+        holder.execute("LOCK TABLE wallet_snapshots IN SHARE MODE")
+        time.sleep(8)
+        holder.rollback()
+        ran = end()
+    assert ran.seconds > 8
+    assert (ran.code, ran.err) == (0, "")
+    assert rows(COST) == [("success", 1, 200, 0)]
+    assert_whole(rows, exchange, M)
+    next_minute_is_good()
+
+
+def test_a_lock_held_for_ever_costs_the_minute_and_says_so(
+    with_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """Exit 5 and no row: a gap means that the database could not be written."""
+    at(43.0)
+    with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"])) as holder:
+        holder.execute("LOCK TABLE ingest_runs IN SHARE MODE")
+        ran = with_universe("snapshot")
+        assert ran.code == 5
+        assert "(SQLSTATE 55P03)" in ran.err
+        assert exchange.clock() % 60 < 57
+    assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
+    next_minute_is_good()
+
+
+def test_a_statement_that_takes_too_long_is_tried_again(
+    with_universe: Hlctl, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """A slow disk for ten seconds must not cost a minute that has thirty left."""
+    with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"], autocommit=True)) as conn:
+        # A sequence is not rolled back: only the first statement is slow.
+        conn.execute("CREATE SEQUENCE called")
+        conn.execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN IF nextval('called') = 1 THEN PERFORM pg_sleep(30); END IF; RETURN NULL; END $$"
+        )
+        conn.execute("CREATE TRIGGER slow BEFORE INSERT ON ingest_health EXECUTE FUNCTION slow()")
+    ran = with_universe("snapshot")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.seconds > 10
+    assert rows(COST) == [("success", 1, 200, 0)]
+    next_minute_is_good()
+
+
+HOSTILE = {
+    "DateStyle": "German, DMY",
+    "IntervalStyle": "sql_standard",
+    "TimeZone": "America/St_Johns",
+    "search_path": "pg_temp",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_read_only": "on",
+    "default_transaction_deferrable": "on",
+    "statement_timeout": "100ms",
+    "lock_timeout": "1ms",
+    "idle_in_transaction_session_timeout": "100ms",
+    "synchronous_commit": "off",
+    "standard_conforming_strings": "off",
+    "bytea_output": "escape",
+    "extra_float_digits": "-15",
+    "array_nulls": "off",
+    "client_encoding": "SQL_ASCII",
+    "backslash_quote": "on",
+    "jit": "on",
+    "enable_indexscan": "off",
+    "row_security": "off",
+    "client_min_messages": "debug5",
+}
+
+
+def test_hostile_settings_of_role_and_database_change_nothing(
+    with_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """Somebody's ALTER DATABASE ... SET must neither stop a minute nor change a value in it."""
+    at(20.0)
+    exchange.misbehave(universe(rows)[0], sim.Fault(delay=1.0))  # longer than the idle timeout
+    with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"], autocommit=True)) as conn:
+        database = sql.Identifier(conn.info.dbname)
+        for name, value in HOSTILE.items():
+            conn.execute(sql.SQL("ALTER DATABASE {} SET {} = {}").format(database, sql.Identifier(name), value))
+    ran = with_universe("snapshot")
+    assert (ran.code, ran.err) == (0, "")
+    assert with_universe("status").out.startswith("health            healthy\n")
+    assert with_universe("refresh-universe").code == 0
+    assert with_universe("init-db").code == 0
+    with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"], autocommit=True)) as conn:
+        conn.execute("SET default_transaction_read_only = off")
+        conn.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(database))
+    assert_whole(rows, exchange, M)
+    next_minute_is_good()
