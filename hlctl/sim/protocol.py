@@ -5,6 +5,7 @@ Small on purpose: a general server would answer a tenth as many requests, and wo
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -31,6 +32,7 @@ class Step:
     wait: float = 0.0  # seconds
     data: bytes = b""
     close: bool = False
+    reset: bool = False  # close with RST, and lose what has not been sent
 
 
 Answer = Callable[[Request], Iterator[Step]]
@@ -125,7 +127,12 @@ class Connection(asyncio.Protocol):
     def _perform(self, step: Step) -> None:
         if step.data:
             self._transport.write(step.data)
-        if step.close:
+        if step.reset:
+            linger_not = struct.pack("ii", 1, 0)
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
+            self._end_steps()
+            self._transport.abort()
+        elif step.close:
             self._end_steps()
             self._transport.close()
 
