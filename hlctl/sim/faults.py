@@ -34,9 +34,10 @@ class Reply:
     headers: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
-    def has_length(self) -> bool:
-        """Whether the answer says how long it is; one that does not ends with its connection."""
-        return all(value is not None for name, value in self.headers.items() if name.lower() == "content-length")
+    def has_end(self) -> bool:
+        """Whether the answer says where it ends; one that does not ends with its connection."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return headers.get("content-length", "ours") is not None or "transfer-encoding" in headers
 
 
 Spoil = Callable[[bytes], bytes]
@@ -59,10 +60,13 @@ class Fault:
     delay: float = 0.0  # seconds from the request to the answer; the answer is then of that later moment
     drip_head: float = 0.0  # seconds before each byte of status line and headers
     drip_body: float = 0.0  # seconds before each byte of the body
+    chunked: bool = False  # send the body in chunks, without a Content-Length
     endless: bool = False  # the body over and over again, until the client goes away
     times: int | None = None  # only so many requests, None = for ever
     drop: bool = False  # close the connection without an answer
-    truncate_at: int | None = None  # send the body up to there (as a slice) under the full Content-Length, then close
+    truncate_at: int | None = (
+        None  # send the body up to there (a slice's end) under the full Content-Length, then close
+    )
     reset: bool = False  # end the connection with RST
 
 
@@ -98,9 +102,16 @@ def spoiled(reply: Reply, fault: Fault) -> Reply:
         reply = refusal(fault.status)
     if fault.body is not None:
         reply = replace(reply, body=fault.body(reply.body) if callable(fault.body) else fault.body)
-    if fault.headers:
-        reply = replace(reply, headers={**reply.headers, **fault.headers})
+    chunked: dict[str, str | None] = {"Content-Length": None, "Transfer-Encoding": "chunked"} if fault.chunked else {}
+    if chunked or fault.headers:
+        reply = replace(reply, headers={**reply.headers, **chunked, **fault.headers})
     return reply
+
+
+def chunks(body: bytes) -> bytes:
+    """Give a body as two chunks and the end."""
+    parts = (body[:50], body[50:])
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts if part) + b"0\r\n\r\n"
 
 
 def pieces(head: bytes, body: bytes, fault: Fault) -> Iterator[tuple[float, bytes]]:

@@ -83,8 +83,11 @@ class Connection(asyncio.Protocol):
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Go on: the client has read."""
+        """Go on: the client has read; not at once, for asyncio is in the middle of writing and must not be closed."""
         self._paused = False
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
         if self._steps is not None and self._timer is None:
             self._play()
             self._serve()
@@ -106,7 +109,7 @@ class Connection(asyncio.Protocol):
 
     def _play(self) -> None:
         """Take steps until one has to wait or none is left."""
-        while self._steps is not None and not self._paused:
+        while self._steps is not None and not self._paused and not self._transport.is_closing():
             step = next(self._steps, None)
             if step is None:
                 self._steps = None

@@ -15,7 +15,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from hlctl.sim.faults import INFO_LEADERBOARD, LEADERBOARD, TEXT, Fault, Faults, Reply, pieces, reason, refusal, spoiled
+from hlctl.sim.faults import (
+    INFO_LEADERBOARD,
+    LEADERBOARD,
+    TEXT,
+    Fault,
+    Faults,
+    Reply,
+    chunks,
+    pieces,
+    reason,
+    refusal,
+    spoiled,
+)
 from hlctl.sim.ledger import Ledger, Served
 from hlctl.sim.protocol import Connection, Request, Step
 from hlctl.sim.world import World
@@ -236,8 +248,9 @@ class Exchange:
         """
         head = self._head(reply, at, keep_alive=request.keep_alive)
         head = fault.head(head) if fault.head else head
-        body = reply.body[: fault.truncate_at]
-        whole = len(body) == len(reply.body) and not fault.endless
+        full = chunks(reply.body) if fault.chunked else reply.body
+        body = full[: fault.truncate_at]
+        whole = len(body) == len(full) and not fault.endless
         written, recorded = 0, False
         try:
             for wait, data in pieces(head, body, fault):
@@ -245,14 +258,15 @@ class Exchange:
                     yield Step(wait=wait)
                 if written + len(data) == len(head) + len(body) and not fault.endless:
                     recorded = True
-                    self._record(request, call, at, status=reply.status, body=body, complete=whole)
+                    sent = reply.body if whole else body
+                    self._record(request, call, at, status=reply.status, body=sent, complete=whole)
                 yield Step(data=data)
                 written += len(data)
         finally:
             if not recorded:
                 body = body[: max(0, written - len(head))]
                 self._record(request, call, at, status=reply.status, body=body, complete=False)
-        if fault.reset or not whole or not reply.has_length:
+        if fault.reset or not whole or not reply.has_end:
             yield Step(close=True, reset=fault.reset)
 
     def _refused(self) -> Fault:
