@@ -15,7 +15,8 @@ from hlctl.transport import RequestFailedError, Transport
 
 log = logging.getLogger(__name__)
 
-MAX_STATE_BYTES = 2 * 2**20
+MAX_STATE_BYTES = 256 * 2**10
+"""Four times the largest state recorded; a position has some 550 bytes, and there are fewer than 300 perpetuals."""
 LEADERBOARD_SECONDS = {Source.STATS_DATA: 90.0, Source.INFO_API: 30.0}
 _LOOK_UP = 0.1  # how often the main thread looks for a signal, in seconds
 
@@ -67,6 +68,7 @@ class Fetch:
         self._deadline = deadline
         self._request_timeout = request_timeout
         self._changed = threading.Condition()
+        self._decoding = threading.Lock()  # a hostile answer costs memory while it is decoded: one at a time
         self._closed = False
         self._answered_at: list[datetime] = []
         self._clock_offsets: list[float] = []
@@ -132,7 +134,8 @@ class Fetch:
         try:
             body = self._ask(wallet.address, min(self._request_timeout, self._deadline - self._now()))
             observed_at = self._clock.now()
-            state = wire.decode_state(body)
+            with self._decoding:
+                state = wire.decode_state(body)
             if state.time_ms is not None:
                 offset = state.time_ms - observed_at.timestamp() * 1000
             answer = judge(state, minute=self._minute, observed_at=observed_at)

@@ -30,6 +30,7 @@ _EARLY, _LATE = timedelta(seconds=-5), timedelta(seconds=65)  # how far the exch
 
 _CAN_HEAL = frozenset(
     {
+        MissingReason.DNS,
         MissingReason.CONNECT,
         MissingReason.TIMEOUT,
         MissingReason.RESET,
@@ -39,7 +40,7 @@ _CAN_HEAL = frozenset(
     }
 )
 _RETRY_WAITS = (0.5, 1.5)  # seconds before the second and third attempt
-_RETRY_SHARE = 0.25  # of the wallets: at most so many extra requests a run
+_RETRY_SHARE = 0.25  # of the wallets asked: at most so many extra requests a run
 _COOL_DOWN = 1.0  # seconds after a 429 that names no time; doubled each time in a row
 _BREAKER = 20  # wallets failed in a row, and none ever answered
 
@@ -84,7 +85,8 @@ class Plan:
     """Whom to ask when, for one run of a minute: a state machine without threads, clocks or network.
 
     Keeps the retry budget, the rate limit, the cool-down that one 429 imposes on everybody, and the circuit breaker.
-    Wallets are asked in an order shuffled by `seed`, so that neighbours in rank do not share a bad moment.
+    Wallets are asked in an order shuffled by `seed`, so that neighbours in rank do not share a bad moment. More than
+    fit into a minute are asked at an even pace up to the deadline, as far as one gets.
     """
 
     def __init__(
@@ -117,7 +119,10 @@ class Plan:
         self._failures: dict[Wallet, MissingReason] = {}
         self._again: list[tuple[float, int, Wallet]] = []
         self._in_flight: set[Wallet] = set()
-        self._extra = math.ceil(_RETRY_SHARE * len(wallets))
+        self._extra = math.ceil(_RETRY_SHARE * min(len(wallets), capacity / (1 + _RETRY_SHARE)))
+        # The runs before are known by the second: a pace that leaves room for one second's requests never has to wait
+        # for them, and so does not fall behind from minute to minute.
+        self._pace = (deadline + 1.0) / capacity if len(wallets) > capacity else 0.0
         self._resume = -math.inf
         self._cool_downs = 0
         self._heard = False
@@ -134,7 +139,8 @@ class Plan:
         # Until somebody has answered only a few wallets are tried: a dead exchange costs a few requests, not all.
         may_start = bool(self._fresh) and (self._heard or len(self._attempts) < self._probe)
         again_at = self._again[0][0] if self._again else math.inf
-        ready = max(self._resume, self._free_at(now), now if may_start else again_at)
+        paced = -math.inf if self.last_sent is None else self.last_sent + self._pace
+        ready = max(self._resume, paced, self._free_at(now), now if may_start else again_at)
         if ready > now:
             return Wait(None if math.isinf(ready) else ready)
         wallet = heapq.heappop(self._again)[2] if again_at <= now else self._fresh.popleft()

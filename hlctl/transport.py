@@ -1,16 +1,19 @@
 """HTTP as hlctl needs it: every request has a wall-clock budget and a byte cap that no server can outlast.
 
 `requests` bounds the silence between two bytes, not the whole (a dripping server held it 20 s at timeout=2). Here each
-read of the socket itself gets what is left of the budget, status line, headers, TLS and body alike.
+read of the socket itself gets what is left of the budget of time and bytes: status line, headers, TLS and body alike.
 """
 
+import errno
 import http.client
 import os
+import resource
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -24,6 +27,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    InvalidHeader,
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
@@ -37,9 +41,17 @@ from hlctl.model import MissingReason
 
 USER_AGENT = f"hlctl/{__version__} (+audited position record; one run a minute)"
 CHUNK = 256 * 2**10
+_MAX_HEAD = 64 * 2**10  # bytes that an answer may have beside its body
 _MAX_RETRY_AFTER = 3600.0
+_NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
+_SPARE_DESCRIPTORS = 6  # for SQL files, the database and what Python opens; the lowest free one is taken first
+_NAP = 0.05  # between two looks for a free file descriptor, in seconds
 
-_budget = threading.local()
+_Addresses = Sequence[tuple[int, int, int, str, Any]]
+"""As socket.getaddrinfo gives them."""
+
+_asking = threading.local()
+"""What this thread's request may still cost: `ends` (monotonic), `octets`, `seconds` in all; and who resolves names."""
 
 
 class RequestFailedError(Exception):
@@ -51,12 +63,24 @@ class RequestFailedError(Exception):
         self.retry_after = retry_after
 
 
+class _TooLongError(OSError):
+    """The answer has more bytes than it may have."""
+
+
 def _left() -> float:
     """Return the seconds left of this thread's budget; raises TimeoutError if none are."""
-    left: float = _budget.ends - time.monotonic()
+    left: float = _asking.ends - time.monotonic()
     if left <= 0:
         raise TimeoutError("the request's time is used up")
     return left
+
+
+def _counted(received: int) -> int:
+    """Count bytes against this thread's budget; raises _TooLongError if they are more than it has."""
+    _asking.octets -= received
+    if _asking.octets < 0:
+        raise _TooLongError
+    return received
 
 
 class _BoundSocket(socket.socket):
@@ -64,39 +88,84 @@ class _BoundSocket(socket.socket):
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
         self.settimeout(_left())
-        return super().recv_into(*args, **kwargs)
+        return _counted(super().recv_into(*args, **kwargs))
 
 
 class _BoundTLSSocket(ssl.SSLSocket):
-    """A TLS socket whose every read is bound by the budget."""
+    """A TLS socket whose every read is bound by the budget, the handshake too."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - ssl's signature
+        self.settimeout(_left())
+        super().do_handshake(block)
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
         self.settimeout(_left())
-        return super().recv_into(*args, **kwargs)
+        return _counted(super().recv_into(*args, **kwargs))
+
+
+class _Resolver:
+    """Looks a host up once for all threads: getaddrinfo has no timeout, so it runs in a thread that may hang.
+
+    A name server that has been silent for as long as one request may take is not waited for again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lookups: dict[tuple[str, int], tuple[float, Future[_Addresses]]] = {}
+
+    def addresses(self, host: str, port: int) -> _Addresses:
+        """Return the addresses of a host; raises OSError if it has none, or its name server does not answer in time."""
+        with self._lock:
+            ends, found = self._lookups.get((host, port), (0.0, None))
+            if found is None or (found.done() and found.exception()):
+                ends, found = time.monotonic() + _asking.seconds, Future()
+                self._lookups[host, port] = ends, found
+                threading.Thread(target=_look_up, args=(host, port, found), name="resolve", daemon=True).start()
+        return found.result(max(0.0, min(ends, _asking.ends) - time.monotonic()))
+
+
+def _look_up(host: str, port: int, found: "Future[_Addresses]") -> None:
+    try:
+        found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError) as exc:  # UnicodeError: a label is too long
+        found.set_exception(exc)
 
 
 def _open_socket(connection: HTTPConnection) -> socket.socket:
-    """Connect to the first address that answers, within what is left of the budget."""
+    """Connect to the first address that answers; each has its share of what is left of the budget."""
     host, port = connection._dns_host, connection.port  # noqa: SLF001 - the hook urllib3 offers is this method's caller
+    resolver: _Resolver = _asking.resolver
     try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as exc:
+        addresses = resolver.addresses(host, port)
+    except (OSError, UnicodeError) as exc:
         raise NameResolutionError(host, connection, socket.gaierror(str(exc))) from exc
     problem: OSError | None = None
-    for family, kind, protocol, _name, address in addresses:
-        sock = _BoundSocket(family, kind, protocol)
+    for untried, (family, kind, protocol, _name, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
+        sock: socket.socket | None = None
         try:
+            sock = _new_socket(family, kind, protocol)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(_left())
+            sock.settimeout(_left() / untried)
             sock.connect(address)
         except OSError as exc:
-            sock.close()
+            if sock is not None:
+                sock.close()
             problem = exc
         else:
             return sock
     if isinstance(problem, TimeoutError):
         raise ConnectTimeoutError(connection, "no answer to the connection attempt") from problem
     raise NewConnectionError(connection, f"{problem}") from problem
+
+
+def _new_socket(family: int, kind: int, protocol: int) -> socket.socket:
+    """Open a socket, unless few file descriptors would be left: the rest of the run needs some too."""
+    sock = _BoundSocket(family, kind, protocol)
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and sock.fileno() >= most - _SPARE_DESCRIPTORS:
+        sock.close()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return sock
 
 
 class _Connection(HTTPConnection):
@@ -147,6 +216,7 @@ class Transport:
 
     def __init__(self, *, connections: int, authorization: str | None = None) -> None:
         self._adapter = _Adapter(pool_connections=2, pool_maxsize=connections, pool_block=False)
+        self._resolver = _Resolver()
         self._headers = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"}
         if authorization:
             self._headers["Authorization"] = authorization
@@ -181,18 +251,22 @@ class Transport:
     def _send(self, request: PreparedRequest, *, seconds: float, limit: int) -> Iterator[bytes]:
         if seconds <= 0:
             raise RequestFailedError(MissingReason.LATE, "there is no time left to ask")
-        _budget.ends = time.monotonic() + seconds
+        _asking.ends, _asking.seconds = time.monotonic() + seconds, seconds
+        _asking.octets, _asking.resolver = limit + _MAX_HEAD, self._resolver
         response: Response | None = None
         whole = False
         try:
-            response = self._adapter.send(request, stream=True, timeout=seconds, verify=True)
+            response = self._answer(request, seconds)
             _require_ok(response)
+            declared = _require_length(response, limit)
             received = 0
             while chunk := response.raw.read(min(CHUNK, limit + 1), decode_content=False):
                 received += len(chunk)
                 if received > limit:
-                    raise RequestFailedError(MissingReason.TOO_BIG, f"the answer is longer than {limit} bytes")
+                    raise _TooLongError
                 yield chunk
+            if not (declared or received):  # as when the connection ends within the headers
+                raise RequestFailedError(MissingReason.TRUNCATED, "the answer ends before its body")
             whole = True
         except (rq.RequestException, HTTPError, OSError) as exc:
             raise _failure(exc) from exc
@@ -202,6 +276,32 @@ class Transport:
                     response.raw.release_conn()
                 else:  # what is left on this connection belongs to nobody
                     response.raw.close()
+
+    def _answer(self, request: PreparedRequest, seconds: float) -> Response:
+        """Send, and return the answer with its body unread.
+
+        While file descriptors are short, wait for one or for an idle connection: failing at once would use up wallet
+        after wallet while a few connections work.
+        """
+        while True:
+            try:
+                return self._adapter.send(request, stream=True, timeout=seconds, verify=True)
+            except rq.ConnectionError as exc:
+                if _left() <= _NAP or not any(getattr(c, "errno", None) in _NO_DESCRIPTOR for c in _causes(exc)):
+                    raise
+            time.sleep(_NAP)
+
+
+def _require_length(response: Response, limit: int) -> bool:
+    """Return whether the answer says how long it is, before any of it is read; refuse what cannot be or is too much."""
+    length = response.headers.get("Content-Length")
+    if length is None:
+        return False
+    if not (length.isascii() and length.isdecimal()):
+        raise RequestFailedError(MissingReason.BAD_SHAPE, "the answer's length is no number")
+    if len(length) > len(str(limit)) or int(length) > limit:
+        raise _TooLongError
+    return True
 
 
 def _require_ok(response: Response) -> None:
@@ -213,7 +313,7 @@ def _require_ok(response: Response) -> None:
         return
     detail = f"the exchange answered {status}"
     if status == 429:  # noqa: PLR2004
-        retry_after = _seconds(response.headers.get("Retry-After"))
+        retry_after = _seconds(response.headers.get("Retry-After"), response.headers.get("Date"))
         raise RequestFailedError(MissingReason.RATE_LIMITED, detail, retry_after=retry_after)
     if status == 408:  # noqa: PLR2004 - the server's own word for a timeout
         raise RequestFailedError(MissingReason.TIMEOUT, detail)
@@ -221,15 +321,16 @@ def _require_ok(response: Response) -> None:
     raise RequestFailedError(reason.get(status // 100, MissingReason.BAD_SHAPE), detail)
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Read Retry-After, seconds or a date; None if it is absent or nonsense."""
+def _seconds(retry_after: str | None, date: str | None) -> float | None:
+    """Read Retry-After, seconds or a date by the server's own clock; None if it is absent or nonsense."""
     if not retry_after:
         return None
     if retry_after.isascii() and retry_after.isdecimal():
         return min(float(retry_after[:10]), _MAX_RETRY_AFTER)
     try:
-        seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-    except (TypeError, ValueError, OverflowError):
+        now = parsedate_to_datetime(date).timestamp() if date else time.time()
+        seconds = parsedate_to_datetime(retry_after).timestamp() - now
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
 
@@ -249,9 +350,12 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
 
 
 _REASONS: tuple[tuple[tuple[type[BaseException], ...], MissingReason, str], ...] = (
+    ((_TooLongError,), MissingReason.TOO_BIG, "the answer is too long"),
     ((NameResolutionError, socket.gaierror), MissingReason.DNS, "the exchange's host name is unknown"),
     ((SSLError, ssl.SSLError), MissingReason.TLS, "the TLS connection to the exchange failed"),
     ((http.client.IncompleteRead,), MissingReason.TRUNCATED, "the answer ends too early"),
+    ((http.client.RemoteDisconnected,), MissingReason.RESET, "the exchange closed the connection"),
+    ((http.client.HTTPException, InvalidHeader), MissingReason.BAD_SHAPE, "the answer is not HTTP"),
     # Before the timeouts, because urllib3 derives it from one.
     ((NewConnectionError,), MissingReason.CONNECT, "cannot connect to the exchange"),
     ((TimeoutError, rq.Timeout, ConnectTimeoutError, ReadTimeoutError), MissingReason.TIMEOUT, "no answer in time"),

@@ -15,6 +15,8 @@ from hlctl.model import Asset, LeaderboardRow, LeverageType, MissingReason, Posi
 ADDRESS = re.compile(r"0x[0-9a-f]{40}", re.ASCII)
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,18})?", re.ASCII)
 _MAX_LEVERAGE = 1000
+# Fewer than 300 perpetuals with some 20 values each; a value costs up to 130 bytes of memory, however short its text.
+_MAX_STATE_VALUES = 20_000
 _ASSETS = {asset.value: asset for asset in Asset}
 _LEVERAGE_TYPES = {kind.value: kind for kind in LeverageType}
 
@@ -61,14 +63,15 @@ _row_decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_co
 
 def decode_state(body: bytes) -> WalletState:
     """Decode a clearinghouseState answer; raises WireError if any part that matters is odd."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_STATE_VALUES:
+        raise WireError(MissingReason.TOO_BIG)
     try:
         text = body.decode()
         state = _decoder.decode(text)
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, RecursionError):
         raise WireError(MissingReason.BAD_SHAPE) from None
-    except (json.JSONDecodeError, RecursionError):
-        opened_and_not_closed = text.startswith("{") and not text.rstrip().endswith("}")
-        raise WireError(MissingReason.TRUNCATED if opened_and_not_closed else MissingReason.BAD_SHAPE) from None
+    except json.JSONDecodeError as exc:
+        raise WireError(MissingReason.TRUNCATED if _ends_early(text, exc.pos) else MissingReason.BAD_SHAPE) from None
     entries = state.get("assetPositions") if type(state) is dict else None
     if type(entries) is not list:
         raise WireError(MissingReason.BAD_SHAPE)
@@ -85,6 +88,12 @@ def decode_state(body: bytes) -> WalletState:
         if (asset := _ASSETS.get(coin)) and (position := _position(fields)):
             positions[asset] = position
     return WalletState(time_ms=_milliseconds(state.get("time")), positions=positions)
+
+
+def _ends_early(text: str, error_at: int) -> bool:
+    """Tell whether a state was cut: it opens, and does not close or breaks where the text ends."""
+    text = text.rstrip()
+    return text.startswith("{") and (not text.endswith("}") or error_at >= len(text))
 
 
 def _position(fields: dict[str, Any]) -> Position | None:

@@ -6,9 +6,10 @@
 `python -m hlctl.sim` runs it as a process of its own.
 """
 
+from hlctl.sim.catalogue import CATALOGUE, Misdeed
 from hlctl.sim.faults import INFO_LEADERBOARD, LEADERBOARD, Fault
 from hlctl.sim.ledger import Served
 from hlctl.sim.server import Exchange, serve
 from hlctl.sim.world import World
 
-__all__ = ["INFO_LEADERBOARD", "LEADERBOARD", "Exchange", "Fault", "Served", "World", "serve"]
+__all__ = ["CATALOGUE", "INFO_LEADERBOARD", "LEADERBOARD", "Exchange", "Fault", "Misdeed", "Served", "World", "serve"]

@@ -9,10 +9,12 @@ import os
 import signal
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from hlctl.sim.faults import Fault
+from hlctl.sim.catalogue import CATALOGUE
+from hlctl.sim.faults import NO_FAULT
 from hlctl.sim.server import serve
 from hlctl.sim.world import World
 
@@ -27,6 +29,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (any free one)")
     parser.add_argument("--limit", type=int, metavar="W", help="request weight served in any 60 s (no limit)")
     parser.add_argument("--delay", type=float, default=0.0, metavar="SECONDS", help="delay of every state (0)")
+    parser.add_argument(
+        "--fault", choices=CATALOGUE, metavar="NAME", help="do this wrong for every wallet; ? lists them"
+    )
     parser.add_argument("--info-leaderboard", action="store_true", help="answer the leaderboard through /info too")
     parser.add_argument("--journal", type=Path, metavar="FILE", help="append what was served, one JSON object a line")
     given = parser.parse_args(arguments)
@@ -42,7 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signum, _stop)
     exchange = serve(world, port=given.port, limit=given.limit, journal=False, journal_file=given.journal)
     exchange.info_leaderboard = given.info_leaderboard
-    exchange.misbehave(None, Fault(delay=given.delay))
+    fault = CATALOGUE[given.fault].fault if given.fault else NO_FAULT
+    exchange.misbehave(None, replace(fault, delay=fault.delay + given.delay))
     exchange.leaderboard()  # made now, so that the first request is not slower than the others
     try:
         with exchange:

@@ -1,15 +1,17 @@
 """What the exchange says when it refuses, and how it can be told to misbehave.
 
-A reply is what is to be said; a fault changes it (`spoiled`) or the way it is sent (`server`, in steps). A new kind of
-misbehaviour is a field of Fault and a few lines in one of these two places.
+A reply is what is to be said; a fault changes it (`spoiled`) or the way it is sent (`pieces`, and `server` for the
+connection's end). A new kind of misbehaviour is an entry of `catalogue`, or a field of Fault and a few lines here.
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 JSON, TEXT, HTML = "application/json", "text/plain; charset=utf-8", "text/html"
+
+_PIECE = 256 * 1024  # of a long body: what is written at a time, so that a client can stop it
 
 UNREADABLE = b"Failed to deserialize the JSON body into the target type"
 
@@ -21,12 +23,25 @@ INFO_LEADERBOARD = "info-leaderboard"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An HTTP answer before it is written; Content-Length and Date are added then."""
+    """An HTTP answer before it is written; Content-Length and Date are added then.
+
+    A header that is None is left out.
+    """
 
     status: int = 200
     content_type: str = JSON
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def has_end(self) -> bool:
+        """Whether the answer says where it ends; one that does not ends with its connection."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return headers.get("content-length", "ours") is not None or "transfer-encoding" in headers
+
+
+Spoil = Callable[[bytes], bytes]
+"""Makes bad bytes of good ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +49,25 @@ class Fault:
     """One way to misbehave; fields left alone change nothing.
 
     A `status` comes with the body, type and headers reported for it; `headers` are set over those of the answer,
-    whatever their letter case; `body` replaces the answer's bytes.
+    whatever their letter case, and left out where they are None; `body` replaces the answer's bytes or is made of them,
+    and so is `head`, the status line and headers. Nothing checks that the parts fit together: that is the point.
     """
 
     status: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    headers: Mapping[str, str | None] = field(default_factory=dict)
+    head: Spoil | None = None
+    body: bytes | Spoil | None = None
     delay: float = 0.0  # seconds from the request to the answer; the answer is then of that later moment
+    drip_head: float = 0.0  # seconds before each byte of status line and headers
+    drip_body: float = 0.0  # seconds before each byte of the body
+    chunked: bool = False  # send the body in chunks, without a Content-Length
+    endless: bool = False  # the body over and over again, until the client goes away
     times: int | None = None  # only so many requests, None = for ever
     drop: bool = False  # close the connection without an answer
-    truncate_at: int | None = None  # send so many bytes of the body under the full Content-Length, then close
+    truncate_at: int | None = (
+        None  # send the body up to there (a slice's end) under the full Content-Length, then close
+    )
+    reset: bool = False  # end the connection with RST
 
 
 NO_FAULT = Fault()
@@ -77,10 +101,32 @@ def spoiled(reply: Reply, fault: Fault) -> Reply:
     if fault.status is not None and fault.status != reply.status:
         reply = refusal(fault.status)
     if fault.body is not None:
-        reply = replace(reply, body=fault.body)
-    if fault.headers:
-        reply = replace(reply, headers={**reply.headers, **fault.headers})
+        reply = replace(reply, body=fault.body(reply.body) if callable(fault.body) else fault.body)
+    chunked: dict[str, str | None] = {"Content-Length": None, "Transfer-Encoding": "chunked"} if fault.chunked else {}
+    if chunked or fault.headers:
+        reply = replace(reply, headers={**reply.headers, **chunked, **fault.headers})
     return reply
+
+
+def chunks(body: bytes) -> bytes:
+    """Give a body as two chunks and the end."""
+    parts = (body[:50], body[50:])
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts if part) + b"0\r\n\r\n"
+
+
+def pieces(head: bytes, body: bytes, fault: Fault) -> Iterator[tuple[float, bytes]]:
+    """Give what is written of an answer, each piece after so many seconds: mostly one piece, at once."""
+    if fault.drip_head:
+        yield from ((fault.drip_head, head[i : i + 1]) for i in range(len(head)))
+        head = b""
+    if fault.drip_body:
+        yield 0.0, head
+        yield from ((fault.drip_body, body[i : i + 1]) for i in range(len(body)))
+    else:
+        yield 0.0, head + body[:_PIECE]
+        yield from ((0.0, body[i : i + _PIECE]) for i in range(_PIECE, len(body), _PIECE))
+    while fault.endless and body:
+        yield 0.0, body
 
 
 class Faults:

@@ -5,6 +5,7 @@ Small on purpose: a general server would answer a tenth as many requests, and wo
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -31,6 +32,7 @@ class Step:
     wait: float = 0.0  # seconds
     data: bytes = b""
     close: bool = False
+    reset: bool = False  # close with RST, and lose what has not been sent
 
 
 Answer = Callable[[Request], Iterator[Step]]
@@ -81,8 +83,11 @@ class Connection(asyncio.Protocol):
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Go on: the client has read."""
+        """Go on: the client has read; not at once, for asyncio is in the middle of writing and must not be closed."""
         self._paused = False
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
         if self._steps is not None and self._timer is None:
             self._play()
             self._serve()
@@ -104,7 +109,7 @@ class Connection(asyncio.Protocol):
 
     def _play(self) -> None:
         """Take steps until one has to wait or none is left."""
-        while self._steps is not None and not self._paused:
+        while self._steps is not None and not self._paused and not self._transport.is_closing():
             step = next(self._steps, None)
             if step is None:
                 self._steps = None
@@ -125,7 +130,12 @@ class Connection(asyncio.Protocol):
     def _perform(self, step: Step) -> None:
         if step.data:
             self._transport.write(step.data)
-        if step.close:
+        if step.reset:
+            linger_not = struct.pack("ii", 1, 0)
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
+            self._end_steps()
+            self._transport.abort()
+        elif step.close:
             self._end_steps()
             self._transport.close()
 

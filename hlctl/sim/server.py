@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -15,7 +15,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from hlctl.sim.faults import INFO_LEADERBOARD, LEADERBOARD, TEXT, Fault, Faults, Reply, reason, refusal, spoiled
+from hlctl.sim.faults import (
+    INFO_LEADERBOARD,
+    LEADERBOARD,
+    TEXT,
+    Fault,
+    Faults,
+    Reply,
+    chunks,
+    pieces,
+    reason,
+    refusal,
+    spoiled,
+)
 from hlctl.sim.ledger import Ledger, Served
 from hlctl.sim.protocol import Connection, Request, Step
 from hlctl.sim.world import World
@@ -223,16 +235,39 @@ class Exchange:
             at = self.clock()
             if fault.drop:
                 self._record(request, call, at, status=0, body=b"", complete=False)
-                yield Step(close=True)
+                yield Step(close=True, reset=fault.reset)
                 return
-            reply = spoiled(call.reply(at), fault)
-            body = reply.body[: fault.truncate_at]
-            complete = len(body) == len(reply.body)
-            self._record(request, call, at, status=reply.status, body=body, complete=complete)
-            head = self._head(reply, at, keep_alive=request.keep_alive)
-            yield Step(data=head + body, close=not complete)
+            yield from self._send(request, call, at, spoiled(call.reply(at), fault), fault)
         finally:
             self._ledger.leave()
+
+    def _send(self, request: Request, call: _Call, at: float, reply: Reply, fault: Fault) -> Iterator[Step]:
+        """Write an answer; the journal tells how much of its body was written before the client went away.
+
+        An answer that is written whole is in the journal before the client can have it.
+        """
+        head = self._head(reply, at, keep_alive=request.keep_alive)
+        head = fault.head(head) if fault.head else head
+        full = chunks(reply.body) if fault.chunked else reply.body
+        body = full[: fault.truncate_at]
+        whole = len(body) == len(full) and not fault.endless
+        written, recorded = 0, False
+        try:
+            for wait, data in pieces(head, body, fault):
+                if wait:
+                    yield Step(wait=wait)
+                if written + len(data) == len(head) + len(body) and not fault.endless:
+                    recorded = True
+                    sent = reply.body if whole else body
+                    self._record(request, call, at, status=reply.status, body=sent, complete=whole)
+                yield Step(data=data)
+                written += len(data)
+        finally:
+            if not recorded:
+                body = body[: max(0, written - len(head))]
+                self._record(request, call, at, status=reply.status, body=body, complete=False)
+        if fault.reset or not whole or not reply.has_end:
+            yield Step(close=True, reset=fault.reset)
 
     def _refused(self) -> Fault:
         headers = {} if self.retry_after is None else {"Retry-After": f"{self.retry_after:g}"}
@@ -287,7 +322,7 @@ class Exchange:
         second = int(at)
         if self._date[0] != second:
             self._date = (second, formatdate(second, usegmt=True))
-        headers: Mapping[str, str] = {
+        headers = {
             "Content-Type": reply.content_type,
             "Content-Length": str(len(reply.body)),
             "Connection": "keep-alive" if keep_alive else "close",
@@ -295,7 +330,7 @@ class Exchange:
         }
         over = {name.lower() for name in reply.headers}
         lines = [f"{name}: {value}\r\n" for name, value in headers.items() if name.lower() not in over]
-        lines += [f"{name}: {value}\r\n" for name, value in reply.headers.items()]
+        lines += [f"{name}: {value}\r\n" for name, value in reply.headers.items() if value is not None]
         return f"HTTP/1.1 {reply.status} {reason(reply.status)}\r\n{''.join(lines)}\r\n".encode("latin-1")
 
     def _record(self, request: Request, call: _Call, at: float, *, status: int, body: bytes, complete: bool) -> None:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -55,11 +55,11 @@ class Hlctl:
     home: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def start(self, *args: str, **settings: str) -> subprocess.Popen[str]:
-        """Start the command and return the process."""
+    def start(self, *args: str, before: Sequence[str] = (), **settings: str) -> subprocess.Popen[str]:
+        """Start the command, with words `before` it as `env` or `unshare` take it, and return the process."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HLCTL_", "PG"))}
         process = subprocess.Popen(
-            [COMMAND, *args],
+            [*before, COMMAND, *args],
             env={**kept, "HOME": str(self.home), **self.settings, **settings},
             cwd=self.home,
             stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from hlctl import sim
@@ -30,6 +31,7 @@ def universe(rows: Rows) -> list[str]:
     return [address for (address,) in rows("SELECT address FROM v_universe ORDER BY rank")]
 
 
+@cache
 def read(body: bytes) -> dict[str, Terms] | None:
     """Return the terms of each asset, or None if the body says nothing that can be trusted."""
     try:

@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import FrozenInstanceError
+from contextlib import suppress
+from dataclasses import FrozenInstanceError, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -351,6 +352,84 @@ def test_a_truncated_answer_promises_more_than_it_sends(exchange: Exchange) -> N
     assert exchange.served_states() == []
 
 
+def test_an_answer_that_drips_takes_its_time_and_the_record_has_what_was_sent(exchange: Exchange) -> None:
+    """A client that gives up in the middle was not served, and one that waits was."""
+    exchange.misbehave(WALLET, Fault(drip_head=0.001, drip_body=0.01, body=b"[1,2,3]"))
+    assert exchange_bytes(exchange, raw_request(connection="close")).endswith(b"[1,2,3]")
+    exchange.misbehave(WALLET, Fault(drip_body=0.05, body=b"x" * 100))
+    with socket.create_connection(("127.0.0.1", int(exchange.url.rpartition(":")[2])), timeout=10) as connection:
+        connection.sendall(raw_request())
+        time.sleep(0.4)
+    while exchange.in_flight:
+        time.sleep(0.01)
+    first, second = exchange.journal
+    assert (first.body, first.complete) == (b"[1,2,3]", True)
+    assert 0 < len(second.body) < 100
+    assert (set(second.body), second.complete) == (set(b"x"), False)
+
+
+def test_an_endless_answer_ends_with_its_client(exchange: Exchange, session: requests.Session) -> None:
+    """Nobody else waits for it, and it is not in the record as served."""
+    exchange.misbehave(WALLET, Fault(body=b"x" * 65536, headers={"Content-Length": None}, endless=True))
+    with socket.create_connection(("127.0.0.1", int(exchange.url.rpartition(":")[2])), timeout=10) as connection:
+        connection.sendall(raw_request())
+        received = 0
+        while received < 1_000_000:
+            received += len(connection.recv(65536))
+        assert ask(session, exchange, OTHER).status_code == 200
+    while exchange.in_flight:
+        time.sleep(0.01)
+    assert [entry.address for entry in exchange.served_states()] == [OTHER]
+    assert len(exchange.journal) == 2
+
+
+def test_a_reset_is_not_an_end(exchange: Exchange) -> None:
+    """The two ways to lose a connection look different to a client."""
+    exchange.misbehave(WALLET, Fault(drop=True, reset=True))
+    with pytest.raises(ConnectionResetError):
+        exchange_bytes(exchange, raw_request())
+    assert [(entry.status, entry.complete) for entry in exchange.journal] == [(0, False)]
+
+
+def test_an_answer_in_chunks_is_recorded_without_them(exchange: Exchange, session: requests.Session) -> None:
+    """The record is what a client makes of the answer; of one that is cut, it is what was sent."""
+    exchange.misbehave(WALLET, Fault(chunked=True, times=1), Fault(chunked=True, truncate_at=-5))
+    answer = ask(session, exchange)
+    cut = exchange_bytes(exchange, raw_request()).partition(b"\r\n\r\n")[2]
+    whole, part = exchange.journal
+    assert answer.headers["Transfer-Encoding"] == "chunked"
+    assert "Content-Length" not in answer.headers
+    assert answer.content == whole.body == WORLD.state(WALLET, int(NOON * 1000))
+    assert (whole.complete, part.complete, part.body) == (True, False, cut)
+
+
+def test_head_and_body_can_be_made_of_the_good_ones(exchange: Exchange) -> None:
+    """A fault that needs the good answer, such as a coin that comes twice, would else have to rebuild it."""
+    exchange.misbehave(WALLET, Fault(head=lambda head: head[:-2] + b"X: y\r\n\r\n", body=lambda good: good + b" "))
+    head, _, body = exchange_bytes(exchange, raw_request(connection="close")).partition(b"\r\n\r\n")
+    assert head.endswith(b"\r\nX: y")
+    assert body == WORLD.state(WALLET, int(NOON * 1000)) + b" "
+
+
+@pytest.mark.parametrize("name", sim.CATALOGUE)
+def test_every_named_fault_changes_the_answer(exchange: Exchange, name: str) -> None:
+    """A name that did nothing would make its test pass."""
+    exchange.misbehave(WALLET, replace(sim.CATALOGUE[name].fault, delay=0.0, drip_head=0.0, drip_body=0.0))
+    request = raw_request(connection="close")
+    if name in {"silent", "drip-head", "drip-body"}:
+        assert sim.CATALOGUE[name].fault != Fault()
+        return
+    with socket.create_connection(("127.0.0.1", int(exchange.url.rpartition(":")[2])), timeout=10) as connection:
+        connection.sendall(request)
+        connection.settimeout(0.5)
+        received = b""
+        with suppress(OSError):
+            while (piece := connection.recv(65536)) and len(received) < 1_000_000:
+                received += piece
+    exchange.behave()
+    assert received != exchange_bytes(exchange, request)
+
+
 def test_a_delayed_answer_is_of_the_moment_it_is_given(
     exchange: Exchange, session: requests.Session, clock: Clock
 ) -> None:
@@ -539,6 +618,16 @@ def test_a_process_serves_the_same_world_until_its_input_closes(tmp_path: Path, 
     assert len(journal.read_text().splitlines()) == 3
 
 
+def test_a_process_can_be_told_what_to_do_wrong(session: requests.Session) -> None:
+    """To look at a fault by hand, the exchange must show it to every wallet."""
+    process, url = start("--wallets", "10", "--fault", "coin-twice")
+    with process:
+        body = {"type": "clearinghouseState", "user": WALLET}
+        answer = session.post(f"{url}/info", json=body, timeout=10)
+        process.communicate(timeout=10)
+    assert [entry["position"]["coin"] for entry in answer.json()["assetPositions"]] == ["BTC", "BTC"]
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_process_stops_on_a_signal(signum: signal.Signals) -> None:
     """Its input is no pipe here: nothing but the signal ends it."""
@@ -553,7 +642,11 @@ def test_a_process_stops_on_a_signal(signum: signal.Signals) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
-    [(["--wallets", "-1"], "0 to 100000 wallets"), (["--data", "/nonexistent"], "recorded data: cannot read")],
+    [
+        (["--wallets", "-1"], "0 to 100000 wallets"),
+        (["--fault", "?"], "choose from 'chunks'"),
+        (["--data", "/nonexistent"], "recorded data: cannot read"),
+    ],
 )
 def test_a_process_refuses_what_it_cannot_serve(arguments: list[str], complaint: str) -> None:
     """Whoever starts it by hand gets a sentence to read and the exit code of a wrong usage."""

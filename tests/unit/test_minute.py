@@ -109,7 +109,9 @@ def test_a_failure_that_can_heal_is_retried_after_a_while_and_three_times_at_mos
     assert set(plan.close().values()) == {MissingReason.HTTP_5XX}
 
 
-@pytest.mark.parametrize("reason", [MissingReason.BAD_SHAPE, MissingReason.HTTP_4XX, MissingReason.TLS])
+@pytest.mark.parametrize(
+    "reason", [MissingReason.BAD_SHAPE, MissingReason.HTTP_4XX, MissingReason.TLS, MissingReason.REDIRECT]
+)
 def test_a_failure_that_cannot_heal_is_not_retried(reason: MissingReason) -> None:
     """Asking again would only cost weight."""
     plan = make_plan(1)
@@ -254,9 +256,8 @@ def test_what_the_run_before_sent_counts_against_the_limit() -> None:
     assert step == Wait(50.0), "the earlier requests leave the window 60 s after they were sent"
 
 
-def spent(plan: Plan, *, threads: int = 8, answer_after: float = 0.3) -> list[int]:
+def spent(plan: Plan, *, now: float = 0.0, threads: int = 8, answer_after: float = 0.3) -> list[int]:
     """Run a plan against an exchange that answers everything, and return what it sent in each second."""
-    now = 0.0
     flying: list[tuple[float, int, Wallet]] = []
     while True:
         step = plan.step(now) if len(flying) < threads else Wait(None)
@@ -283,6 +284,36 @@ def test_a_universe_that_fits_the_limit_is_recorded_whole_minute_after_minute(co
         assert all(isinstance(answer, Held) for answer in plan.close().values())
         assert plan.last_sent is not None
         before = [(n, min(second + 1.0, plan.last_sent) - 60.0) for second, n in enumerate(sent) if n]
+
+
+@pytest.mark.parametrize("count", [501, 600, 2000])
+@pytest.mark.parametrize("start", [0.0, 2.5])
+def test_a_universe_too_big_is_asked_at_an_even_pace_minute_after_minute(count: int, start: float) -> None:
+    """Nearly the whole allowance is used in each minute, up to its end, and none starts later than the one before."""
+    before: list[tuple[int, float]] = []
+    for _ in range(30):
+        plan = make_plan(count, limit=capacity(1200), sent_before=before)
+        sent = spent(plan, now=start)
+        assert sum(sent) >= 0.97 * 500 * (50.0 - start) / 50.0
+        assert len(sent) == 50
+        assert max(sent) - min(sent[math.ceil(start) :]) <= 2
+        assert plan.last_sent is not None
+        before = [(n, min(second + 1.0, plan.last_sent) - 60.0) for second, n in enumerate(sent) if n]
+
+
+def test_retries_of_a_universe_too_big_are_a_quarter_of_what_is_asked() -> None:
+    """They are sent in the place of others: a quarter of all the wallets would be as many as fit at all."""
+    plan, now = make_plan(2000, limit=capacity(1200)), 0.0
+    step = plan.step(now)
+    assert isinstance(step, Send)
+    plan.answered(step.wallet, HELD)
+    while not isinstance(step := plan.step(now), Stop):
+        if isinstance(step, Send):
+            plan.failed(step.wallet, MissingReason.HTTP_5XX, now)
+        else:
+            assert step.until is not None
+            now = step.until
+    assert plan.retries == 100
 
 
 @given(

@@ -1,6 +1,10 @@
 """One HTTP answer at a time: which one is an answer, and what the others are called."""
 
+import http.client
+import socket
 import ssl
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -10,10 +14,12 @@ import pytest
 import requests
 import responses
 import urllib3
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hlctl.exchange import Exchange
+from hlctl.exchange import MAX_STATE_BYTES, Exchange
 from hlctl.model import MissingReason, Source
-from hlctl.transport import RequestFailedError
+from hlctl.transport import RequestFailedError, _seconds
 
 API = "https://api.example"
 LEADERBOARD = "https://stats.example/leaderboard"
@@ -130,6 +136,58 @@ def test_retry_after_may_be_a_date(exchange: Exchange) -> None:
 
 
 @responses.activate
+def test_a_date_to_retry_after_is_read_by_the_servers_own_clock(exchange: Exchange) -> None:
+    """The clocks of this machine and of the exchange need not agree."""
+    headers = {"Date": "Tue, 06 Jan 2026 20:44:10 GMT", "Retry-After": "Tue, 06 Jan 2026 20:44:25 GMT"}
+    responses.post(f"{API}/info", body=b"null", status=429, headers=headers)
+    assert failure(lambda: ask(exchange)).retry_after == 15.0
+
+
+@given(st.text(max_size=40) | st.from_regex(r"[A-Z][a-z]{2}, \d{1,9} [A-Z][a-z]{2} \d{1,9} \d+:\d+(:\d+)? ?\S*"))
+def test_no_retry_after_makes_anything_but_a_wait(header: str) -> None:
+    """One that raised would hide the 429 and let the others go on."""
+    for date in (None, header, "Tue, 06 Jan 2026 20:44:10 GMT"):
+        seconds = _seconds(header, date)
+        assert seconds is None or 0.0 <= seconds <= 3600.0
+
+
+def test_a_name_that_cannot_be_looked_up_is_a_name_nobody_knows() -> None:
+    """Python raises another error for a label that is too long than for a name without an address."""
+    client = Exchange(f"https://{'a' * 64}.example", LEADERBOARD, connections=1, authorization=None)
+    assert failure(lambda: ask(client)).reason is MissingReason.DNS
+    client.close()
+
+
+def test_a_name_is_looked_up_once_and_a_silent_name_server_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wallets ask; and a lookup that has failed is tried again."""
+    asked: list[str] = []
+    release = threading.Event()
+
+    def lookup(host: str, _port: int, **_kwargs: Any) -> list[Any]:
+        asked.append(host)
+        if host == "silent.example":
+            release.wait(30)
+        if host == "unknown.example":
+            raise socket.gaierror("unknown")
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    took = []
+    for host in ("silent.example", "unknown.example", "known.example"):
+        client = Exchange(f"https://{host}", LEADERBOARD, connections=1, authorization=None)
+        for _ in range(3):
+            began = time.monotonic()
+            reason = failure(lambda client=client: client.state(WALLET, seconds=0.5)).reason  # type: ignore[misc]
+            assert reason is (MissingReason.CONNECT if host == "known.example" else MissingReason.DNS)
+            took.append(time.monotonic() - began)
+        client.close()
+    release.set()
+    assert asked == ["silent.example", *["unknown.example"] * 3, "known.example"]
+    assert took[0] >= 0.5
+    assert took[1] + took[2] < 0.5
+
+
+@responses.activate
 def test_an_encoding_that_was_not_asked_for_is_refused(exchange: Exchange) -> None:
     """A bomb comes compressed."""
     responses.post(f"{API}/info", body=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
@@ -137,10 +195,12 @@ def test_an_encoding_that_was_not_asked_for_is_refused(exchange: Exchange) -> No
 
 
 @responses.activate
-def test_a_body_longer_than_two_mebibytes_is_not_read_to_its_end(exchange: Exchange) -> None:
+def test_a_body_longer_than_a_state_can_be_is_not_read_to_its_end(exchange: Exchange) -> None:
     """The largest state recorded has 65 kB."""
-    responses.post(f"{API}/info", body=b" " * (2 * 2**20 + 1))
+    responses.post(f"{API}/info", body=b" " * (MAX_STATE_BYTES + 1))
     assert failure(lambda: ask(exchange)).reason is MissingReason.TOO_BIG
+    responses.replace(responses.POST, f"{API}/info", body=b" " * MAX_STATE_BYTES)
+    assert len(ask(exchange)) == MAX_STATE_BYTES
 
 
 @pytest.mark.parametrize(
@@ -157,6 +217,15 @@ def test_a_body_longer_than_two_mebibytes_is_not_read_to_its_end(exchange: Excha
             MissingReason.RESET,
         ),
         (ConnectionResetError(), MissingReason.RESET),
+        (
+            requests.ConnectionError(urllib3.exceptions.ProtocolError("x", http.client.RemoteDisconnected("x"))),
+            MissingReason.RESET,
+        ),
+        (
+            requests.ConnectionError(urllib3.exceptions.ProtocolError("x", http.client.BadStatusLine("hello"))),
+            MissingReason.BAD_SHAPE,
+        ),
+        (requests.exceptions.InvalidHeader(urllib3.exceptions.InvalidHeader("two lengths")), MissingReason.BAD_SHAPE),
         (requests.exceptions.ChunkedEncodingError(urllib3.exceptions.IncompleteRead(3, 5)), MissingReason.TRUNCATED),
         (requests.RequestException("never seen before"), MissingReason.RESET),
     ],

@@ -99,7 +99,8 @@ def test_an_absent_entry_or_liquidation_price_is_none() -> None:
         b"null", b"[]", b"{}", b'"error"', b"7", b"[null,null]", b'{"assetPositions":null}', b'{"assetPositions":{}}',
         b'{"assetPositions":[null]}', b'{"assetPositions":[{}]}', b'{"assetPositions":[{"position":null}]}',
         b'{"assetPositions":[{"position":{"szi":"1"}}]}', b'{"assetPositions":[{"position":{"coin":7}}]}',
-        b"<html>502</html>", b"", b"\xff\xfe", b'{"assetPositions":[]} trailing}', b"[" * 100_000,
+        b"<html>502</html>", b"", b"\xff\xfe", b'{"assetPositions":[]} trailing}', b"[" * 10_000,
+        b'{"a":' * 10_000,
         b'{"assetPositions":[],"assetPositions":[]}', b'\xef\xbb\xbf{"assetPositions":[]}',
         body(time="1767732245000"), body(time=1767732245000.5), body(time=-1), body(time=10**20), body(time=True),
     ],
@@ -112,9 +113,16 @@ def test_an_answer_of_another_shape_is_no_answer(answer: bytes) -> None:
 def test_an_answer_that_stops_early_is_truncated() -> None:
     """Without a length, only the missing brace tells."""
     whole = body(position())
-    assert {reason_of(whole[:cut]) for cut in range(1, len(whole) - 1) if whole[cut - 1 : cut] != b"}"} == {
-        MissingReason.TRUNCATED
-    }
+    assert {reason_of(whole[:cut]) for cut in range(1, len(whole))} == {MissingReason.TRUNCATED}
+
+
+@pytest.mark.parametrize("element", [b"1", b"[]", b"{}", b'""', b"[[[[[1]]]]]", b'{"":1}'])
+def test_more_values_than_a_state_can_have_are_not_decoded(element: bytes) -> None:
+    """A short text can hold very many: each costs up to 130 bytes of memory, and eight answers come at a time."""
+    answer = b'{"assetPositions":[],"more":[' + b",".join([element] * 20_000) + b"]}"
+    assert reason_of(answer) is MissingReason.TOO_BIG
+    every_coin = [position(coin=f"COIN{number}", cumFunding=dict.fromkeys("abcdefgh", "1.0")) for number in range(600)]
+    assert wire.decode_state(body(*every_coin)).positions == {}, "twice as many perpetuals as there are"
 
 
 @pytest.mark.parametrize("field", ["szi", "entryPx", "liquidationPx", "marginUsed"])
