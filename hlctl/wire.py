@@ -14,6 +14,7 @@ from hlctl.model import Asset, LeaderboardRow, LeverageType, MissingReason, Posi
 
 ADDRESS = re.compile(r"0x(?!0{40})[0-9a-f]{40}", re.ASCII)  # the zero address is nobody's
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,18})?", re.ASCII)
+_INK = re.compile(r"[^ \t\r\n]")  # whatever is not JSON's white space
 _MAX_LEVERAGE = 1000
 _ASSETS = {asset.value: asset for asset in Asset}
 _LEVERAGE_TYPES = {kind.value: kind for kind in LeverageType}
@@ -208,14 +209,12 @@ class _Text:
 
     def peek(self) -> str:
         """Return the next character that is not white space, or "" at the end."""
-        while True:
-            while self._at < len(self._buffer):
-                character = self._buffer[self._at]
-                if character not in " \t\r\n":
-                    return character
-                self._at += 1
+        while not (found := _INK.search(self._buffer, self._at)):
+            self._at = len(self._buffer)
             if not self._more():
                 return ""
+        self._at = found.start()
+        return found[0]
 
     def expect(self, allowed: str) -> str:
         """Read one of the allowed characters."""
