@@ -88,15 +88,38 @@ def init_db(
 
 
 @app.command("refresh-universe")
-def refresh_universe(ctx: typer.Context, as_json: JsonFlag = False) -> None:
-    """Read the leaderboard and put its most profitable wallets in force."""
+def refresh_universe(
+    ctx: typer.Context,
+    if_due: Annotated[
+        bool,
+        typer.Option("--if-due", help="Do nothing while the universe is younger than HLCTL_UNIVERSE_REFRESH_HOURS."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Accept it however many wallets changed; when to read it, --if-due decides.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say who would enter and exit; write nothing. Exit 1: it would be refused."),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Read the leaderboard and put its most profitable wallets in force.
+
+    The universe is kept, with exit 4, if no leaderboard can be believed, or if more than 30 % of the wallets changed
+    for the third time in a row.
+    """
 
     def job() -> "Result":
         from hlctl.jobs import universe
 
-        return universe.refresh_universe(_settings(ctx))
+        settings = _settings(ctx)
+        if dry_run:
+            return universe.plan_refresh(settings, if_due=if_due, force=force)
+        if if_due:
+            return universe.refresh_if_due(settings, force=force)
+        return universe.refresh_universe(settings, force=force)
 
-    _finish(ctx, job, as_json=as_json)
+    _finish(ctx, job, as_json=as_json, is_answer=dry_run)
 
 
 @app.command("snapshot")

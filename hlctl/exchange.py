@@ -39,12 +39,16 @@ class Exchange:
         body = json.dumps({"type": "clearinghouseState", "user": address}, separators=(",", ":")).encode()
         return self._transport.post(self._info, body, seconds=seconds, limit=MAX_STATE_BYTES)
 
-    def leaderboard(self, source: Source) -> Iterator[bytes]:
-        """Return the leaderboard in pieces; raises RequestFailedError, also while it is read (api.md 2)."""
-        seconds, limit = LEADERBOARD_SECONDS[source], wire.MAX_LEADERBOARD_BYTES
+    def leaderboard(self, source: Source, *, seconds: float | None = None) -> Iterator[bytes]:
+        """Return the leaderboard in pieces, in at most LEADERBOARD_SECONDS of its source, or `seconds` if that is less.
+
+        Raises RequestFailedError, also while it is read (api.md 2).
+        """
+        bound = LEADERBOARD_SECONDS[source] if seconds is None else min(seconds, LEADERBOARD_SECONDS[source])
+        limit = wire.MAX_LEADERBOARD_BYTES
         if source is Source.STATS_DATA:
-            return self._transport.get(self._leaderboard_url, seconds=seconds, limit=limit)
-        body = self._transport.post(self._info, b'{"type":"leaderboard"}', seconds=seconds, limit=limit)
+            return self._transport.get(self._leaderboard_url, seconds=bound, limit=limit)
+        body = self._transport.post(self._info, b'{"type":"leaderboard"}', seconds=bound, limit=limit)
         return iter((body,))
 
 

@@ -125,14 +125,16 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh:
-    """A refresh of the universe as recorded."""
+    """A refresh of the universe as recorded, or as a dry run would record it."""
 
-    run_id: int
+    run_id: int | None  # None: a dry run
     source: Source
     n_requested: int
     n_received: int
     entered: tuple[str, ...]  # addresses, best rank first
     exited: tuple[str, ...]  # addresses, best former rank first
+    turnover: Decimal | None  # share of the wallets that changed since members were last stored; None: the first
+    churn_warning_count: int  # refreshes in a row, this one included, with an unusual turnover
     rows_seen: int
     rows_rejected: int
     duration_ms: int

@@ -15,6 +15,8 @@ from hlctl.errors import ExitCode, HlctlError
 from hlctl.model import Refresh
 from hlctl.results import (
     DemoResult,
+    NotDueResult,
+    RefreshPlanResult,
     RefreshResult,
     Result,
     SchemaResult,
@@ -171,6 +173,10 @@ def _blocks(result: Result) -> list[Block]:
             return [_schema(result)]
         case RefreshResult():
             return _refresh(result.refresh)
+        case NotDueResult():
+            return [f"not due before {result.due_at:%Y-%m-%d %H:%M:%S} UTC"]
+        case RefreshPlanResult():
+            return _plan(result)
         case SnapshotResult():
             return [_snapshot(result)]
         case StatusResult():
@@ -191,14 +197,19 @@ def _schema(result: SchemaResult) -> str:
     return f"{verb} {', '.join(result.applied)}; the schema's version is {result.version}"
 
 
-def _refresh(refresh: Refresh) -> list[Block]:
+def _plan(plan: RefreshPlanResult) -> list[Block]:
+    verdict = f"would be refused: {clean(plan.refused)}" if plan.refused else "would be accepted"
+    return [verdict, *(_refresh(plan.refresh, entered="would enter", exited="would exit") if plan.refresh else [])]
+
+
+def _refresh(refresh: Refresh, *, entered: str = "entered", exited: str = "exited") -> list[Block]:
     summary = (
         f"universe: {refresh.n_received} of {refresh.n_requested} wallets from {refresh.rows_seen:,} rows"
         f" of {refresh.source.value} ({refresh.rows_rejected} unreadable);"
-        f" {len(refresh.entered)} entered, {len(refresh.exited)} exited"
+        f" {len(refresh.entered)} {entered}, {len(refresh.exited)} {exited}"
     )
     blocks: list[Block] = [summary]
-    for word, addresses in (("entered", refresh.entered), ("exited", refresh.exited)):
+    for word, addresses in ((entered, refresh.entered), (exited, refresh.exited)):
         blocks += [f"  {word} {address}" for address in addresses[:_SHOWN]]
         if len(addresses) > _SHOWN:
             blocks.append(f"  and {len(addresses) - _SHOWN} more {word}")

@@ -48,6 +48,28 @@ class RefreshResult(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotDueResult(Result):
+    """`refresh-universe --if-due`: the universe in force is young enough."""
+
+    refresh: None = None  # as RefreshResult has one
+    as_of_ts: datetime  # of the universe in force
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshPlanResult(Result):
+    """`refresh-universe --dry-run`: what a refresh would do now."""
+
+    refresh: Refresh | None  # None: no source gives a leaderboard to be believed
+    refused: str | None  # the rule that would keep the universe in force
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Say whether the check found something."""
+        return ExitCode.FOUND if self.refused else ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotResult(Result):
     """`snapshot`: the minute as it now stands."""
 

@@ -4,7 +4,7 @@ Every function runs inside a transaction of the caller's (`db.transaction`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -23,11 +23,10 @@ from hlctl.model import (
     Health,
     Held,
     Holders,
+    LeaderboardRow,
     Recorded,
     Refresh,
     Rules,
-    Selection,
-    Source,
     Transport,
     Universe,
     Wallet,
@@ -198,58 +197,65 @@ def list_current_universe(conn: Connection) -> list[str]:
     return [address for address, _rank in conn.execute(db.query("list_current_universe")).fetchall()]
 
 
-def replace_universe(
-    conn: Connection,
-    selection: Selection,
-    *,
-    source: Source,
-    n_requested: int,
-    entered: Sequence[str],
-    exited: Sequence[str],
-    duration_ms: int,
-) -> Refresh:
+def find_stored_members(conn: Connection) -> tuple[int, list[str]]:
+    """Return the members stored last, in force or not, best first, and how many warnings in a row they were."""
+    row = fetch_one(conn, "find_stored_members")
+    return (int(row[0]), list(row[1])) if row else (0, [])
+
+
+def replace_universe(conn: Connection, refresh: Refresh, members: Sequence[LeaderboardRow]) -> Refresh:
     """Record a good refresh: its run row and members, which are in force when the transaction commits."""
+    recorded = _add_refresh(conn, refresh, members, error=None)
+    conn.execute(db.query("clear_current_universe"))
+    conn.execute(db.query("fill_current_universe"), {"run_id": recorded.run_id})
+    return recorded
+
+
+def keep_universe(conn: Connection, refresh: Refresh, members: Sequence[LeaderboardRow], *, error: str) -> Refresh:
+    """Record a refresh that was read and not accepted: the universe stays, the next turnover is measured against these.
+
+    Nobody entered or exited, for these members are not in force.
+    """
+    return _add_refresh(conn, replace(refresh, entered=(), exited=()), members, error=error)
+
+
+def _add_refresh(
+    conn: Connection, refresh: Refresh, members: Sequence[LeaderboardRow], *, error: str | None
+) -> Refresh:
     run_id = _add_universe_run(
         conn,
-        status="success",
-        source=source,
-        n_requested=n_requested,
-        n_received=len(selection.members),
-        entered_count=len(entered),
-        exited_count=len(exited),
-        duration_ms=duration_ms,
-        rows_seen=selection.rows_seen,
-        rows_rejected=selection.rows_rejected,
-        error=None,
+        status="failed" if error else "success",
+        source=refresh.source,
+        n_requested=refresh.n_requested,
+        n_received=refresh.n_received,
+        entered_count=len(refresh.entered),
+        exited_count=len(refresh.exited),
+        churn_warning_count=refresh.churn_warning_count,
+        duration_ms=refresh.duration_ms,
+        rows_seen=refresh.rows_seen,
+        rows_rejected=refresh.rows_rejected,
+        error=error,
     )
     columns = {
-        "addresses": [row.address for row in selection.members],
-        "month_pnl": [row.month_pnl for row in selection.members],
-        "month_roi": [row.month_roi for row in selection.members],
-        "account_value": [row.account_value for row in selection.members],
-        "month_volume": [row.month_volume for row in selection.members],
+        "addresses": [row.address for row in members],
+        "month_pnl": [row.month_pnl for row in members],
+        "month_roi": [row.month_roi for row in members],
+        "account_value": [row.account_value for row in members],
+        "month_volume": [row.month_volume for row in members],
     }
     conn.execute(db.query("add_wallets"), {"addresses": columns["addresses"]})
     conn.execute(db.query("add_members"), {"run_id": run_id, **columns})
-    conn.execute(db.query("clear_current_universe"))
-    conn.execute(db.query("fill_current_universe"), {"run_id": run_id})
-    return Refresh(
-        run_id=run_id,
-        source=source,
-        n_requested=n_requested,
-        n_received=len(selection.members),
-        entered=tuple(entered),
-        exited=tuple(exited),
-        rows_seen=selection.rows_seen,
-        rows_rejected=selection.rows_rejected,
-        duration_ms=duration_ms,
-    )
+    return replace(refresh, run_id=run_id)
 
 
 def add_failed_refresh(
     conn: Connection, *, n_requested: int, duration_ms: int, rows_seen: int, rows_rejected: int, error: str
 ) -> int:
-    """Record a refresh that failed, with the rule that failed; the universe stays. Returns its run id."""
+    """Record a refresh that gave nothing to be believed, with the rule that failed; the universe stays.
+
+    Returns its run id. Its warning count is 0: it says nothing of turnover, and the next count goes on from the members
+    stored last.
+    """
     return _add_universe_run(
         conn,
         status="failed",
@@ -258,6 +264,7 @@ def add_failed_refresh(
         n_received=0,
         entered_count=0,
         exited_count=0,
+        churn_warning_count=0,
         duration_ms=duration_ms,
         rows_seen=rows_seen,
         rows_rejected=rows_rejected,

@@ -1,6 +1,8 @@
 """Who is recorded: ranking a leaderboard, accepting it or not, and telling what changed."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from heapq import heappush, heappushpop
 
@@ -8,6 +10,14 @@ from hlctl.model import LeaderboardRow, Selection
 
 MAX_REJECTED = Decimal("0.10")
 """Share of unreadable rows up to which the readable ones are believed."""
+
+MAX_TURNOVER = Decimal("0.30")
+"""Share of the wallets that may change from one refresh to the next without a warning."""
+REFUSED_FROM = 3
+"""So many warnings in a row are no longer believed."""
+
+DUE_FROM = 0.95
+"""Share of the refresh period after which the next one is due: a timer that fires early must not skip a period."""
 
 
 class RefusedError(Exception):
@@ -76,3 +86,53 @@ def difference(before: Sequence[str], after: Sequence[str]) -> tuple[list[str], 
     """Return (entered, exited) addresses, each in the order of its own list."""
     old, new = set(before), set(after)
     return [address for address in after if address not in old], [address for address in before if address not in new]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Churn:
+    """How much of the universe a refresh changes, and whether that is believed."""
+
+    turnover: Decimal | None  # share of the wallets, to six places; None: there is nothing to measure against
+    warnings: int  # refreshes in a row, this one included, that changed more than MAX_TURNOVER
+
+    @property
+    def problem(self) -> str | None:
+        """Say what is unusual, starting with the rule's name; None if nothing is."""
+        if not self.warnings:
+            return None
+        return (
+            f"churn: {self.turnover:.1%} of the wallets changed, more than {MAX_TURNOVER:.0%}"
+            f" for {self.warnings} refresh{'es' if self.warnings > 1 else ''} in a row"
+        )
+
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether the universe in force is kept because of it."""
+        return self.warnings >= REFUSED_FROM
+
+
+def weigh(before: Sequence[str], after: Sequence[str], *, warnings: int) -> Churn:
+    """Measure a choice against the members stored last, in force or not, whose refresh had so many `warnings`.
+
+    Turnover is the smaller of the shares that are new and that are gone: a universe that only grows or shrinks, because
+    HLCTL_UNIVERSE_SIZE was changed, has none.
+    """
+    if not before or not after:
+        return Churn(turnover=None, warnings=0)
+    entered, exited = difference(before, after)
+    # Six places tell every share of 100,000 wallets from 30 %.
+    turnover = round(min(Decimal(len(entered)) / len(after), Decimal(len(exited)) / len(before)), 6)
+    return Churn(turnover=turnover, warnings=warnings + 1 if turnover > MAX_TURNOVER else 0)
+
+
+def due_after(period: timedelta) -> timedelta:
+    """Return the age at which a universe is due to be refreshed."""
+    return DUE_FROM * period
+
+
+def is_due(age: timedelta | None, period: timedelta) -> bool:
+    """Tell whether a universe of that age is due.
+
+    So are none at all (None) and one from the future: the clock was set back, and waiting for it could take years.
+    """
+    return age is None or not timedelta(0) <= age < due_after(period)

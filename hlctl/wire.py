@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 
 from hlctl.model import Asset, LeaderboardRow, LeverageType, MissingReason, Position, WalletState
 
-ADDRESS = re.compile(r"0x[0-9a-f]{40}", re.ASCII)
+ADDRESS = re.compile(r"0x(?!0{40})[0-9a-f]{40}", re.ASCII)  # the zero address is nobody's
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,18})?", re.ASCII)
+_INK = re.compile(r"[^ \t\r\n]")  # whatever is not JSON's white space
 _MAX_LEVERAGE = 1000
 # Fewer than 300 perpetuals with some 20 values each; a value costs up to 130 bytes of memory, however short its text.
 _MAX_STATE_VALUES = 20_000
@@ -23,6 +24,7 @@ _LEVERAGE_TYPES = {kind.value: kind for kind in LeverageType}
 MAX_LEADERBOARD_BYTES = 128 * 2**20
 MAX_LEADERBOARD_ROWS = 1_000_000
 MAX_ROW_CHARACTERS = 64 * 2**10
+_PIECE = 64 * 2**10  # bytes decoded at a time; pieces of 256 KiB leave 13 MB more of torn-up heap behind
 
 
 class WireError(Exception):
@@ -149,8 +151,8 @@ def _milliseconds(value: object) -> int | None:
 def read_leaderboard(chunks: Iterable[bytes]) -> Iterator[LeaderboardRow | None]:
     """Read a leaderboard as it arrives: one item per row, None for a row that cannot be read.
 
-    Never holds more than a chunk and a row. Raises LeaderboardError unless the document is whole: an object with an
-    array of leaderboardRows, which closes and has nothing behind it.
+    Never holds more than a chunk, a piece of it as text, and a row. Raises LeaderboardError unless the document is
+    whole: an object with one array of leaderboardRows, which closes and has nothing behind it.
     """
     text = _Text(chunks)
     text.expect("{")
@@ -164,60 +166,64 @@ def read_leaderboard(chunks: Iterable[bytes]) -> Iterator[LeaderboardRow | None]
             text.expect(",")
     else:
         raise LeaderboardError("bad_shape: there is no leaderboardRows")
-    text.expect("[")
-    if text.peek() == "]":
-        text.expect("]")
-    else:
-        count = 0
-        while True:
-            count += 1
-            if count > MAX_LEADERBOARD_ROWS:
-                raise LeaderboardError(f"too_big: more than {MAX_LEADERBOARD_ROWS:,} rows")
-            yield _row(text.value())
-            if text.expect(",]") == "]":
-                break
+    yield from _rows(text)
     while text.expect(",}") == ",":
-        text.value()
+        if text.value() == "leaderboardRows":
+            raise LeaderboardError("bad_shape: leaderboardRows comes twice")
         text.expect(":")
         text.value()
     if text.peek():
         raise LeaderboardError("bad_shape: something follows the document")
 
 
+def _rows(text: "_Text") -> Iterator[LeaderboardRow | None]:
+    """Read the array of rows."""
+    text.expect("[")
+    if text.peek() == "]":
+        text.expect("]")
+        return
+    count = 0
+    while True:
+        count += 1
+        if count > MAX_LEADERBOARD_ROWS:
+            raise LeaderboardError(f"too_big: more than {MAX_LEADERBOARD_ROWS:,} rows")
+        yield _row(text.value())
+        if text.expect(",]") == "]":
+            return
+
+
 class _Text:
     """A JSON document that arrives in pieces, read value by value."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
+        self._pieces = (chunk[at : at + _PIECE] for chunk in chunks for at in range(0, len(chunk), _PIECE))
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._buffer = ""
         self._at = 0
         self._bytes = 0
 
     def _more(self) -> bool:
-        """Drop what was read and take in the next chunk; False at the end."""
-        chunk = next(self._chunks, None)
-        self._bytes += len(chunk or b"")
+        """Drop what was read and take in the next piece; False at the end."""
+        piece = next(self._pieces, None)
+        self._bytes += len(piece or b"")
         if self._bytes > MAX_LEADERBOARD_BYTES:
             raise LeaderboardError(f"too_big: more than {MAX_LEADERBOARD_BYTES // 2**20} MiB")
         try:
-            fresh = self._utf8.decode(chunk or b"", final=chunk is None)
+            fresh = self._utf8.decode(piece or b"", final=piece is None)
         except UnicodeDecodeError:
             raise LeaderboardError("bad_shape: the text is not UTF-8") from None
         self._buffer = self._buffer[self._at :] + fresh
         self._at = 0
-        return chunk is not None
+        return piece is not None
 
     def peek(self) -> str:
         """Return the next character that is not white space, or "" at the end."""
-        while True:
-            while self._at < len(self._buffer):
-                character = self._buffer[self._at]
-                if character not in " \t\r\n":
-                    return character
-                self._at += 1
+        while not (found := _INK.search(self._buffer, self._at)):
+            self._at = len(self._buffer)
             if not self._more():
                 return ""
+        self._at = found.start()
+        return found[0]
 
     def expect(self, allowed: str) -> str:
         """Read one of the allowed characters."""
@@ -246,7 +252,7 @@ class _Text:
             length = end - self._at
             if length > MAX_ROW_CHARACTERS:
                 raise LeaderboardError("bad_shape: a row is not JSON, or longer than 64 KiB")
-            # At the end of the text so far a number could go on in the next chunk.
+            # At the end of the text so far a number could go on in the next piece.
             if end == len(self._buffer) and self._more():
                 continue
             self._at += length

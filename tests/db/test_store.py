@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -22,8 +23,8 @@ from hlctl.model import (
     MissingReason,
     Position,
     Recorded,
+    Refresh,
     Rules,
-    Selection,
     Source,
     Transport,
     Wallet,
@@ -51,8 +52,8 @@ def address(number: int) -> str:
     return f"0x{number:040x}"
 
 
-def make_universe(conn: db.Connection, numbers: Sequence[int]) -> int:
-    members = tuple(
+def make_members(numbers: Sequence[int]) -> list[LeaderboardRow]:
+    return [
         LeaderboardRow(
             address=address(number),
             month_pnl=Decimal(1000 - rank),
@@ -61,17 +62,24 @@ def make_universe(conn: db.Connection, numbers: Sequence[int]) -> int:
             account_value=Decimal(5),
         )
         for rank, number in enumerate(numbers)
-    )
+    ]
+
+
+def make_refresh(members: Sequence[LeaderboardRow], **overrides: Any) -> Refresh:
+    fields: dict[str, Any] = {
+        "run_id": None, "source": Source.STATS_DATA, "n_requested": len(members), "n_received": len(members),
+        "entered": (), "exited": (), "turnover": None, "churn_warning_count": 0,
+        "rows_seen": len(members), "rows_rejected": 0, "duration_ms": 1,
+    }  # fmt: skip
+    return Refresh(**{**fields, **overrides})
+
+
+def make_universe(conn: db.Connection, numbers: Sequence[int]) -> int:
+    members = make_members(numbers)
     with db.transaction(conn):
-        return store.replace_universe(
-            conn,
-            Selection(members=members, rows_seen=len(members), rows_rejected=0),
-            source=Source.STATS_DATA,
-            n_requested=len(members),
-            entered=[],
-            exited=[],
-            duration_ms=1,
-        ).run_id
+        recorded = store.replace_universe(conn, make_refresh(members), members)
+    assert recorded.run_id is not None
+    return recorded.run_id
 
 
 def held(at: datetime = M, **positions: Position) -> Held:

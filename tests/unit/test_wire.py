@@ -265,7 +265,8 @@ def test_an_address_is_lower_cased() -> None:
     [
         None, 7, [], "row", {},
         row(ethAddress=None), row(ethAddress=7), row(ethAddress=ADDRESS[:-1]), row(ethAddress=ADDRESS + "0"),
-        row(ethAddress="0x" + "g" * 40), row(ethAddress=" " + ADDRESS), row(ethAddress="' OR 1=1--"),
+        row(ethAddress="0x" + "g" * 40), row(ethAddress="0x" + "0" * 40),
+        row(ethAddress=" " + ADDRESS), row(ethAddress="' OR 1=1--"),
         row(ethAddress="0X" + ADDRESS[2:]),
         row(ethAddress="0x" + "\u0661" * 40), row(accountValue=None), row(accountValue=7), row(accountValue="NaN"),
         row(windowPerformances=None), row(windowPerformances=[["month"]]), row(windowPerformances=[["month", None]]),
@@ -297,6 +298,13 @@ def test_pieces_of_any_size_give_the_same_rows(size: int) -> None:
     assert read(document, size=size) == [read(leaderboard(row()))[0]] * 3
 
 
+def test_a_large_piece_gives_the_same_rows_as_small_ones() -> None:
+    """It is cut before it is decoded, and a row across the cut is one row."""
+    document = leaderboard(*(row(displayName=f"{number} \U0001f40b") for number in range(1000)))
+    assert len(document) > 3 * wire._PIECE
+    assert read(document, size=len(document)) == [read(leaderboard(row()))[0]] * 1000
+
+
 def test_other_keys_before_and_after_the_rows_are_skipped() -> None:
     """The exchange adds keys."""
     assert (
@@ -321,6 +329,7 @@ def test_an_empty_leaderboard_has_no_rows() -> None:
         (b'{"leaderboardRows":[' + b"[" * 70_000, "bad_shape"),
         (b'{"leaderboardRows":["' + b"x" * 70_000, "bad_shape"),
         (b'{"leaderboardRows":["' + b"x" * 70_000 + b'"]}', "bad_shape"),
+        (b'{"leaderboardRows":[],"leaderboardRows":[]}', "bad_shape"),
         (b'{"leaderboardRows":[{"a":]}', "bad_shape"), (b'{"leaderboardRows":[nonsense]}', "bad_shape"),
     ],
 )  # fmt: skip
