@@ -74,15 +74,22 @@ def _options(
 @app.command("init-db")
 def init_db(
     ctx: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be applied.")] = False,
+    writer: Annotated[
+        list[str] | None,
+        typer.Option("--writer", help="Let this role record: snapshot and refresh-universe.", metavar="ROLE"),
+    ] = None,
+    reader: Annotated[
+        list[str] | None, typer.Option("--reader", help="Let this role read the record.", metavar="ROLE")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be applied and granted.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Create the schema, or bring it up to date. Running it twice changes nothing."""
+    """Create the schema, or bring it up to date, and let roles use it. Running it twice changes nothing."""
 
     def job() -> "Result":
         from hlctl.jobs import database
 
-        return database.init_db(_settings(ctx), dry_run=dry_run)
+        return database.init_db(_settings(ctx), dry_run=dry_run, writers=writer or [], readers=reader or [])
 
     _finish(ctx, job, as_json=as_json)
 

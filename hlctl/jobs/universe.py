@@ -30,7 +30,7 @@ def refresh_universe(settings: Settings) -> RefreshResult:
     Raises UniverseKeptError, with the failed refresh recorded, if no source gave a leaderboard that can be believed.
     """
     with opened(settings, create=True) as conn:
-        prepare(conn, may_migrate=is_embedded(settings))
+        prepare(conn, may_migrate=is_embedded(settings), command="refresh-universe")
         with db.transaction(conn, idle_timeout=_IDLE_TIMEOUT):
             store.take_refresh(conn)
             refreshed = _refresh(conn, settings)

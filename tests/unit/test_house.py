@@ -21,7 +21,7 @@ FLOORS = (
     {"hlctl.db", "hlctl.transport", "hlctl.settings"},
     {"hlctl.binaries"},
     {"hlctl.embedded", "hlctl.exchange"},
-    {"hlctl.migrate", "hlctl.store"},
+    {"hlctl.access", "hlctl.migrate", "hlctl.store"},
     {"hlctl.results"},
     {"hlctl.render", "hlctl.jobs", "hlctl.jobs.interrupt", "hlctl.jobs.database"},
     {"hlctl.jobs.universe", "hlctl.jobs.status", "hlctl.jobs.server"},
