@@ -56,31 +56,32 @@ wanted (access, privilege, object, columns, needed_by) AS (
       ('UPDATE', 'ingest_health',
        '{last_success_snapshot_ts, snapshot_status, coverage_pct, health_state, error}', '{snapshot}'))
          AS w (privilege, relation, columns, needed_by)),
-relation AS (
-  SELECT relname, oid FROM pg_class WHERE relnamespace = 'public'::regnamespace),
 function (access, name, needed_by) AS (VALUES
   ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe}'::text[]),
   ('writer', 'ensure_partitions', '{}'))  -- without it the DEFAULT partition takes the minute
-SELECT role.rolname AS role, 'reader' AS access, 'USAGE' AS privilege, 'SCHEMA public' AS object, NULL::text[] AS columns,
-       false AS is_partial, true AS is_there, '{status, snapshot, refresh-universe}'::text[] AS needed_by
+SELECT role.rolname AS role, w.access, w.privilege, w.object,
+       CASE WHEN c.oid IS NULL THEN w.columns ELSE lacking.columns END AS columns,
+       cardinality(lacking.columns) < cardinality(w.columns) IS TRUE AS is_partial,
+       c.oid IS NOT NULL AS is_there, w.needed_by
   FROM role
- WHERE NOT has_schema_privilege(role.oid, 'public'::regnamespace, 'USAGE')
- UNION ALL
-SELECT role.rolname, w.access, w.privilege, w.object, NULL, false, r.oid IS NOT NULL, w.needed_by
-  FROM role CROSS JOIN wanted w LEFT JOIN relation r ON r.relname = w.object
- WHERE w.columns IS NULL
-   AND has_table_privilege(role.oid, r.oid, w.privilege) IS NOT TRUE
- UNION ALL
-SELECT role.rolname, w.access, w.privilege, w.object, array_agg(c.name::text ORDER BY c.place),
-       count(*) < cardinality(w.columns), r.oid IS NOT NULL, w.needed_by
-  FROM role CROSS JOIN wanted w LEFT JOIN relation r ON r.relname = w.object
- CROSS JOIN unnest(w.columns) WITH ORDINALITY AS c (name, place)
-  LEFT JOIN pg_attribute a ON a.attrelid = r.oid AND a.attname = c.name
- WHERE (r.oid IS NULL OR a.attnum IS NOT NULL)  -- a column of a later version is no right of this one
-   AND has_column_privilege(role.oid, r.oid, a.attnum, w.privilege) IS NOT TRUE
- GROUP BY role.rolname, w.access, w.privilege, w.object, w.columns, r.oid, w.needed_by
+ CROSS JOIN wanted w
+  LEFT JOIN pg_class c ON c.relname = w.object AND c.relnamespace = 'public'::regnamespace
+ CROSS JOIN LATERAL (
+       SELECT array_agg(a.attname ORDER BY a.attnum) AS columns
+         FROM pg_attribute a
+        WHERE a.attrelid = c.oid
+          AND CASE WHEN a.attname = ANY (w.columns) THEN NOT has_column_privilege(role.oid, c.oid, a.attnum, w.privilege) END)
+       AS lacking
+ WHERE has_table_privilege(role.oid, c.oid, w.privilege) IS NOT TRUE
+   AND (w.columns IS NULL OR c.oid IS NULL OR lacking.columns IS NOT NULL)
  UNION ALL
 SELECT role.rolname, f.access, 'EXECUTE', 'FUNCTION ' || f.name, NULL, false, p.oid IS NOT NULL, f.needed_by
-  FROM role CROSS JOIN function f LEFT JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'public'::regnamespace
+  FROM role
+ CROSS JOIN function f
+  LEFT JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'public'::regnamespace
  WHERE has_function_privilege(role.oid, p.oid, 'EXECUTE') IS NOT TRUE
+ UNION ALL
+SELECT role.rolname, 'reader', 'USAGE', 'SCHEMA public', NULL, false, true, '{status, snapshot, refresh-universe}'
+  FROM role
+ WHERE NOT has_schema_privilege(role.oid, 'public'::regnamespace, 'USAGE')
  ORDER BY privilege, object
