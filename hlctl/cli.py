@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from hlctl import __version__
+from hlctl import __version__, logs
 from hlctl.errors import ExitCode, HlctlError, InterruptedRunError, UsageError
 from hlctl.watchdog import watchdog
 
@@ -321,8 +321,7 @@ def _settings(ctx: typer.Context) -> "Settings":
 def _log_from(level: str) -> None:
     if level not in {"debug", "info", "warning", "error"}:
         raise typer.BadParameter(f"--log-level {level!r} is none of debug, info, warning, error")
-    logging.basicConfig(level=level.upper(), format="hlctl: %(levelname)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("urllib3").setLevel(logging.WARNING)  # it would print the path, where providers put their keys
+    logs.log_from(level)
 
 
 def _tell(text: str) -> None:

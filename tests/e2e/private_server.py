@@ -75,6 +75,7 @@ def private_server(data_dir: Path, *, method: str) -> Iterator[PrivateServer]:
     server = PrivateServer(data_dir)
     try:
         (server.cluster / "pg_hba.conf").write_text(f"local all hlctl peer map=hlctl\nlocal all all {method}\n")
+        server.run("ALTER SYSTEM SET fsync = off")  # nothing here outlives the test
         server.run("SELECT pg_reload_conf()")
         yield server
     finally:

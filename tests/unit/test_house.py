@@ -16,7 +16,7 @@ TESTS = Path(__file__).parents[1]
 FLOORS = (
     {"hlctl"},
     {"hlctl.errors"},
-    {"hlctl.model"},
+    {"hlctl.model", "hlctl.logs"},
     {"hlctl.clock", "hlctl.watchdog", "hlctl.minute", "hlctl.wire", "hlctl.universe"},
     {"hlctl.db", "hlctl.transport", "hlctl.settings"},
     {"hlctl.binaries"},
