@@ -151,9 +151,9 @@ def setting(**settings: str) -> Callable[[World], dict[str, str]]:
     return lambda _world: settings
 
 
-def dsn(url: str) -> Way:
+def dsn(url: str, *, code: int = 6) -> Way:
     """Return the path of a mistyped database URL."""
-    return Way(6, ("status",), setting(HLCTL_DATABASE_URL=url))
+    return Way(code, ("status",), setting(HLCTL_DATABASE_URL=url))
 
 
 def from_file(content: bytes, mode: int = 0o600) -> Way:
@@ -209,7 +209,7 @@ PATHS: dict[str, Way] = {
     "an unknown option": Way(2, ("snapshot", "--frobnicate")),
     "an unknown command": Way(2, ("nonsense",)),
     "an extra word": Way(2, ("snapshot", "extra")),
-    "an option without its value": Way(2, ("init-db", "--writer")),
+    "a flag with a value": Way(2, ("snapshot", "--align=now")),
     "a role that does not exist": Way(6, ("init-db", "--writer", "nobody here")),
     # the database's URL
     "a password with @ : #": dsn(IN_USERINFO % "@ss:w#"),
@@ -224,10 +224,10 @@ PATHS: dict[str, Way] = {
     "a password with an escaped zero": dsn(IN_USERINFO % "%00"),
     "a password as a host": dsn(f"postgresql://keeper@{LEFT}@{RIGHT}/hlctl"),
     "a password as a database": dsn(f"postgresql://keeper@127.0.0.1:1/{LEFT}@{RIGHT}"),
-    "a password as a port": dsn(f"postgresql://keeper@127.0.0.1:{PASSWORD}/hlctl"),
+    "a password as a port": dsn(f"postgresql://keeper@127.0.0.1:{PASSWORD}/hlctl", code=5),
     "a password as an option": dsn(f"postgresql://keeper@127.0.0.1:1/hlctl?{PASSWORD}"),
     "a password as an option's name": dsn(f"postgresql://keeper@127.0.0.1:1/hlctl?{PASSWORD}=1"),
-    "a password as a TLS mode": dsn(f"postgresql://keeper@127.0.0.1:1/hlctl?sslmode={PASSWORD}"),
+    "a password as a TLS mode": dsn(f"postgresql://keeper@127.0.0.1:1/hlctl?sslmode={PASSWORD}", code=5),
     "another database's URL": dsn(f"mysql://keeper:{PASSWORD}@127.0.0.1/hlctl"),
     "another database's URL with an option": dsn(f"mysql://keeper:{PASSWORD}@127.0.0.1/hlctl?a=b"),
     "a URL without a colon": dsn(f"postgresql//keeper:{PASSWORD}@127.0.0.1/hlctl"),
@@ -340,10 +340,7 @@ PATHS: dict[str, Way] = {
     "a bug with the row in its text": database(
         "ALTER TABLE wallet_snapshots ADD CHECK (attempt > 99) NOT VALID", code=70
     ),
-    "a clock without time": database(
-        "CREATE OR REPLACE FUNCTION hlctl_clock() RETURNS timestamptz LANGUAGE sql AS 'SELECT NULL::timestamptz'",
-        code=70,
-    ),
+    "a column that is gone": database("ALTER TABLE ingest_runs RENAME COLUMN host TO guest", code=70),
     "a data directory that cannot be": Way(
         6, ("db", "start"), setting(HLCTL_DATA_DIR="/dev/null/hlctl"), unset=("HLCTL_DATABASE_URL",)
     ),
