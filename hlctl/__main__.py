@@ -6,6 +6,7 @@ import sys
 
 def main() -> None:
     """Run the command line and end the process with its status, waiting for nobody: a thread may still be asking."""
+    _open_streams()
     try:
         from hlctl.cli import main as run  # noqa: PLC0415 - what goes wrong while it loads is told in one line too
 
@@ -16,6 +17,13 @@ def main() -> None:
         sys.stderr.write(f"hlctl: this installation is broken: {exc}; reinstall hlctl\n")
         code = 70
     os._exit(code)
+
+
+def _open_streams() -> None:
+    """Open what the caller closed: its number would go to the next file or connection, and our words into that."""
+    for name in ("stdin", "stdout", "stderr"):  # in the order of their numbers: a file gets the lowest one free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: PTH123, SIM115 - open to the end
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import psycopg
 
 from hlctl import __version__, db, store
 from hlctl.clock import RunClock
-from hlctl.errors import DatabaseUnusableError, ExitCode, HlctlError, MinuteMissedError
+from hlctl.errors import DatabaseUnusableError, ExitCode, HlctlError, InterruptedRunError, MinuteMissedError
 from hlctl.exchange import Exchange, Fetch
 from hlctl.jobs import interrupt
 from hlctl.jobs.database import is_embedded, opened, prepare
@@ -328,10 +328,14 @@ def _result(run: _Run, recorded: Recorded | None) -> SnapshotResult:
     )
 
 
-def _fate(run: _Run, exc: DatabaseUnusableError) -> DatabaseUnusableError:
-    """Say so if a COMMIT was sent and what became of it could not be learnt."""
-    if not run.committing or run.taken is None:
-        return exc
-    return DatabaseUnusableError(
-        f"{exc}; whether {run.taken.minute:%H:%M} UTC was recorded is not known", remedy="`hlctl status` tells"
-    )
+def _fate(run: _Run, exc: DatabaseUnusableError) -> HlctlError:
+    """Say what became of the minute: a COMMIT without a reply may have landed, and a signal outranks the rest."""
+    text, remedy = str(exc), exc.remedy
+    if run.committing and run.taken:
+        text += f"; whether {run.taken.minute:%H:%M} UTC was recorded is not known"
+        remedy = "`hlctl status` tells"
+    if run.interrupted.signal is None:
+        return DatabaseUnusableError(text, remedy=remedy)
+    error = InterruptedRunError(f"ended by a signal: {text}", remedy=remedy)
+    error.exit_code = ExitCode(128 + run.interrupted.signal)
+    return error

@@ -90,6 +90,22 @@ def rows_of(database: str) -> Callable[..., list[tuple[Any, ...]]]:
     return run
 
 
+def start_slowly(hlctl: Hlctl, exchange: sim.Exchange, asked: int, **settings: str) -> Callable[[], Ran]:
+    """Start a snapshot, return once the exchange has been asked so often; the function returned waits for its end."""
+    exchange.misbehave(None, sim.Fault(delay=0.05))
+    process = hlctl.start("snapshot", **settings)
+    began = time.monotonic()
+    while exchange.requests < asked and process.poll() is None:
+        time.sleep(0.01)
+
+    def end() -> Ran:
+        out, err = process.communicate(timeout=90)
+        assert "Traceback" not in out + err
+        return Ran(process.returncode, out, err, time.monotonic() - began)
+
+    return end
+
+
 @pytest.fixture
 def make_hlctl(tmp_path: Path) -> Iterator[Callable[..., Hlctl]]:
     """Return a function that makes a runner with the settings given."""

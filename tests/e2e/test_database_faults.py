@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from hlctl import sim
-from tests.e2e.conftest import Hlctl, M, Ran
+from tests.e2e.conftest import Hlctl, M, start_slowly
 from tests.e2e.oracle import Rows, assert_whole, universe
 from tests.e2e.proxy import Deed, Proxy, cut, fall_silent, lose_the_reply, proxied
 
@@ -27,22 +27,6 @@ def proxy(with_universe: Hlctl) -> Iterator[Proxy]:
     """Return a proxy in front of the test's database."""
     with proxied(with_universe.settings["HLCTL_DATABASE_URL"]) as proxy:
         yield proxy
-
-
-def start_slowly(hlctl: Hlctl, exchange: sim.Exchange, asked: int, **settings: str) -> Callable[[], Ran]:
-    """Start a snapshot, return once the exchange has been asked so often; the function returned waits for its end."""
-    exchange.misbehave(None, sim.Fault(delay=0.05))
-    process = hlctl.start("snapshot", **settings)
-    began = time.monotonic()
-    while exchange.requests < asked and process.poll() is None:
-        time.sleep(0.01)
-
-    def end() -> Ran:
-        out, err = process.communicate(timeout=90)
-        assert "Traceback" not in out + err
-        return Ran(process.returncode, out, err, time.monotonic() - began)
-
-    return end
 
 
 # ---- lost connections

@@ -131,3 +131,11 @@ def test_the_gate_runs_the_readmes_own_commands() -> None:
         (command,) = re.findall(rf"<!-- ci: {name} -->\n```sh\n(.*)\n```", README)
         assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -q ")
         assert f"readme_command {name}" in gate
+
+
+def test_every_test_that_the_list_of_faults_names_exists() -> None:
+    """A line whose test is gone promises what nobody sees."""
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text())
+    sources = {file.name: file.read_text() for file in (ROOT / "tests").rglob("test_*.py")}
+    assert len(named) > 40
+    assert [f"{file}::{name}" for file, name in named if f"def {name}(" not in sources.get(file, "")] == []

@@ -1,0 +1,341 @@
+"""What can happen to the process itself: signals at any moment, and an environment that lacks what others have."""
+
+import fcntl
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from hlctl import sim
+from tests.e2e.conftest import COMMAND, Hlctl, M
+from tests.e2e.oracle import Rows, after, assert_nothing_false, assert_whole, known
+from tests.e2e.proxy import fall_silent, proxied
+
+At = Callable[..., None]
+NextMinute = Callable[..., None]
+
+
+@contextmanager
+def locked(hlctl: Hlctl, table: str) -> Iterator[None]:
+    """Keep everybody from writing a table."""
+    with closing(psycopg.connect(hlctl.settings["HLCTL_DATABASE_URL"])) as holder:
+        holder.execute(f"LOCK TABLE {table} IN SHARE MODE".encode())
+        yield
+        holder.rollback()
+
+
+def wait_for(rows: Rows, statement: str) -> None:
+    """Wait until a query finds something."""
+    began = time.monotonic()
+    while not rows(statement):
+        assert time.monotonic() - began < 20, statement
+        time.sleep(0.02)
+
+
+WAITS_FOR_A_LOCK = """
+    SELECT FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name = 'hlctl' AND wait_event_type = 'Lock'
+"""
+HAS_A_MINUTE = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid < 2000000000"  # others have high numbers
+
+# ---- signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_within_five_seconds_though_the_database_is_silent(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: NextMinute, number: signal.Signals
+) -> None:
+    """A service manager that waits ten kills: nothing can be published, and the end comes all the same."""
+    with proxied(with_universe.settings["HLCTL_DATABASE_URL"]) as proxy:
+        proxy.when(b"INSERT INTO ingest_runs", fall_silent)
+        process = with_universe.start("snapshot", HLCTL_DATABASE_URL=proxy.url)
+        while not proxy.done:
+            time.sleep(0.02)
+        began = time.monotonic()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+        assert time.monotonic() - began < 5.5
+        assert process.returncode == 128 + number
+        assert "Traceback" not in err
+    assert exchange.requests == 200
+    assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
+    next_minute_is_good()
+
+
+def test_a_second_signal_ends_the_process_at_once(
+    with_universe: Hlctl, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """Ctrl-C twice means it."""
+    process = with_universe.start("snapshot")
+    wait_for(rows, HAS_A_MINUTE)
+    with locked(with_universe, "ingest_runs"):
+        wait_for(rows, WAITS_FOR_A_LOCK)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 130
+        assert time.monotonic() - began < 2
+    next_minute_is_good()
+
+
+def test_a_signal_while_waiting_for_the_minute_writes_nothing(
+    with_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows
+) -> None:
+    """Nothing is known of a minute that has not begun."""
+    at(46.0)
+    process = with_universe.start("snapshot")
+    wait_for(rows, HAS_A_MINUTE)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (143, "2026-01-06 20:45 UTC: nothing was written\n", "")
+    assert exchange.requests == 0
+    assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
+
+
+def test_a_signal_while_publishing_publishes(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """What is valid is published, and the code says which signal it was."""
+    process = with_universe.start("snapshot")
+    wait_for(rows, HAS_A_MINUTE)
+    with locked(with_universe, "ingest_runs"):
+        wait_for(rows, WAITS_FOR_A_LOCK)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+    assert process.wait(timeout=20) == 143
+    assert_whole(rows, exchange, M)
+    next_minute_is_good()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_any_moment_of_the_start_is_no_traceback(
+    with_universe: Hlctl, next_minute_is_good: NextMinute, number: signal.Signals
+) -> None:
+    """Whatever was being imported or connected then; before Python has its own handlers the kernel ends it."""
+    usual = with_universe("snapshot").seconds
+    codes = set()
+    for step in range(1, 13):
+        process = with_universe.start("snapshot")
+        time.sleep(usual * step / 12)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+        codes.add(process.returncode)
+        assert "hlctl" not in err or "Traceback" not in err, err
+    assert codes <= {0, 128 + number, -number}
+    assert codes & {128 + number, -number}
+    next_minute_is_good()
+
+
+def assert_the_next_run_completes_it(hlctl: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
+    """Run the same minute again: it becomes whole, and nothing of what was known has changed."""
+    before = known(rows)
+    exchange.behave()
+    ran = hlctl("snapshot")
+    assert (ran.code, ran.err) == (0, "")
+    assert_whole(rows, exchange, M)
+    assert known(rows) >= before
+
+
+@pytest.mark.parametrize("asked", [1, 100, 199])
+def test_a_run_killed_while_asking_leaves_the_minute_to_the_next_one(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: NextMinute, asked: int
+) -> None:
+    """No trace is left, no lock either."""
+    exchange.misbehave(None, sim.Fault(delay=0.02))
+    process = with_universe.start("snapshot")
+    while exchange.requests < asked:
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert rows("SELECT count(*) FROM wallet_snapshots") == [(0,)]
+    assert_the_next_run_completes_it(with_universe, exchange, rows)
+    next_minute_is_good()
+
+
+@pytest.mark.parametrize("table", ["ingest_runs", "wallet_snapshots", "ingest_health"])
+def test_a_run_killed_while_publishing_leaves_nothing_half_done(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: NextMinute, table: str
+) -> None:
+    """At its first write, in the middle, and at its last: all of it is one transaction."""
+    exchange.misbehave(None, sim.Fault(delay=0.01))
+    process = with_universe.start("snapshot")
+    while exchange.requests == 0:
+        time.sleep(0.002)
+    with locked(with_universe, table):  # taken now, for a partition may have to be made before
+        wait_for(rows, WAITS_FOR_A_LOCK)
+        process.kill()
+        process.wait()
+    wait_for(rows, "SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory')")
+    assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
+    assert rows("SELECT count(*) FROM wallet_snapshots") == [(0,)]
+    assert_the_next_run_completes_it(with_universe, exchange, rows)
+    next_minute_is_good()
+
+
+def test_runs_killed_at_any_moment_never_leave_a_minute_that_cannot_be_completed(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, at: At
+) -> None:
+    """Twelve minutes, each with a run that is killed somewhere between its start and its end, and one that is not."""
+    usual = with_universe("snapshot").seconds
+    minute = M
+    for number in range(12):
+        minute = after(minute)
+        at(minute=minute)
+        process = with_universe.start("snapshot")
+        time.sleep(usual * (number + 1) / 12)
+        process.kill()
+        process.wait()
+        assert with_universe("snapshot").code == 0
+        assert_whole(rows, exchange, minute)
+    assert_nothing_false(rows, exchange)
+
+
+# ---- the world around it
+
+
+def environment(hlctl: Hlctl, **settings: str) -> dict[str, str]:
+    """Return an environment with nothing but what is needed."""
+    return {"PATH": os.environ["PATH"], "HOME": str(hlctl.home), **hlctl.settings, **settings}
+
+
+def run_with(env: dict[str, str], *args: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process set up in an unusual way."""
+    how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+    return subprocess.run(args, env=env, text=True, check=False, timeout=90, **how)
+
+
+def test_no_stream_at_all(with_universe: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
+    """`<&- >&- 2>&-`: their numbers are then given to the first files opened, which must not be written into."""
+    shell = 'exec "$0" --log-level debug snapshot <&- >&- 2>&-'
+    ran = run_with(environment(with_universe), "/bin/sh", "-c", shell, COMMAND)
+    assert ran.returncode == 0
+    assert_whole(rows, exchange, M)
+
+
+def test_a_full_disk_for_the_log_changes_nothing(with_universe: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
+    """Every line of a debug log fails to be written."""
+    with Path("/dev/full").open("w") as full:
+        ran = run_with(environment(with_universe), COMMAND, "--log-level", "debug", "snapshot", stderr=full)
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("2026-01-06 20:44 UTC: success")
+    assert_whole(rows, exchange, M)
+
+
+@pytest.fixture
+def full_pipe() -> Iterator[int]:
+    """Return the end of a pipe that takes nothing more, for nobody reads it."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, b"x" * 4096)
+    yield writer
+    os.close(writer)
+    os.close(reader)
+
+
+@pytest.mark.parametrize(("stream", "code"), [("stdout", 0), ("stderr", 4)])
+def test_a_pipe_nobody_reads_does_not_hold_the_run_beyond_its_minute(
+    with_universe: Hlctl,
+    exchange: sim.Exchange,
+    full_pipe: int,
+    rows: Rows,
+    at: At,
+    next_minute_is_good: NextMinute,
+    stream: str,
+    code: int,
+) -> None:
+    """The minute is committed, and the code says how; only the words are lost."""
+    at(43.0)
+    if stream == "stderr":  # a failed minute is what has a line there
+        exchange.misbehave(None, sim.Fault(status=404))
+    ran = run_with(environment(with_universe), COMMAND, "snapshot", **{stream: full_pipe})
+    assert ran.returncode == code
+    assert exchange.clock() % 60 < 58
+    assert rows("SELECT status FROM ingest_runs") == [("success" if code == 0 else "failed",)]
+    next_minute_is_good()
+
+
+def test_without_a_home(with_universe: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
+    """A service has none, and who has a database of his own needs none."""
+    env = environment(with_universe)
+    del env["HOME"]
+    ran = run_with(env, COMMAND, "snapshot")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert_whole(rows, exchange, M)
+
+
+def test_without_a_home_the_embedded_server_has_no_place_and_says_so() -> None:
+    """One line that names the setting."""
+    if os.geteuid() != 0:
+        pytest.skip("not root: no user without a home directory can be tried")
+    become = {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/"}
+    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    try:
+        run_with(env, COMMAND, "--version", **become)
+    except PermissionError:
+        pytest.skip("no other user may run the command here")
+    ran = run_with(env, COMMAND, "snapshot", **become)
+    assert (ran.returncode, ran.stderr.count("\n")) == (6, 1)
+    assert "HLCTL_DATA_DIR" in ran.stderr
+
+
+@pytest.mark.parametrize("where", ["read-only", "deleted"])
+def test_a_working_directory_that_cannot_be_used(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, tmp_path: Path, where: str
+) -> None:
+    """Nothing is written there, and nothing is read."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    shell = 'rmdir "$PWD"; exec "$@"' if where == "deleted" else 'cd /proc/self && exec "$@"'
+    ran = run_with(environment(with_universe), "/bin/sh", "-c", shell, "sh", COMMAND, "snapshot", cwd=folder)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert_whole(rows, exchange, M)
+
+
+@pytest.mark.parametrize("concurrency", [8, 64])
+def test_with_32_open_files_a_minute_is_whole(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, concurrency: int
+) -> None:
+    """More requests at once than files allow are not tried; the log says so."""
+    exchange.misbehave(None, sim.Fault(delay=0.02))
+    ran = run_with(
+        environment(with_universe, HLCTL_MAX_CONCURRENCY=str(concurrency)),
+        COMMAND,
+        "snapshot",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32)),
+    )
+    assert ran.returncode == 0
+    said = "hlctl: WARNING: only 8 requests at once: this process may have no more than 32 files open\n"
+    assert ran.stderr == (said if concurrency == 64 else "")
+    assert exchange.max_in_flight == 8
+    assert_whole(rows, exchange, M)
+
+
+def test_a_run_does_not_wait_for_its_threads(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """Eight of them wait for answers that would take another half minute when the run has published."""
+    exchange.misbehave(None, sim.Fault(delay=30))
+    ran = with_universe("snapshot", HLCTL_DEADLINE="6", HLCTL_REQUEST_TIMEOUT="50")
+    assert ran.code == 4
+    assert ran.seconds < 12
+    assert set(rows("SELECT missing FROM ingest_runs")[0][0]) <= {"late", "timeout"}
+    next_minute_is_good()
+
+
+def test_an_installation_that_is_broken_says_so_in_one_line(tmp_path: Path) -> None:
+    """Half an upgrade must not look like anything else."""
+    (tmp_path / "typer.py").write_text("import nothing_of_this_name\n")
+    ran = run_with({"PYTHONPATH": str(tmp_path)}, COMMAND, "status")
+    assert (ran.returncode, ran.stdout) == (70, "")
+    assert ran.stderr == (
+        "hlctl: this installation is broken: No module named 'nothing_of_this_name'; reinstall hlctl\n"
+    )

@@ -1,0 +1,181 @@
+"""A whole PostgreSQL server that is stopped, killed, restarted, or turns out to be a standby."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from hlctl import sim
+from tests.conftest import clean_environment
+from tests.e2e.conftest import COMMAND, Hlctl, M, rows_of, start_slowly
+from tests.e2e.oracle import Rows, assert_whole
+
+At = Callable[..., None]
+NextMinute = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server of the test's own, run by the command under test and reached by its URL like anybody's."""
+
+    data_dir: Path
+
+    def run(self, *args: str) -> str:
+        """Run a command on it."""
+        env = clean_environment(HLCTL_DATA_DIR=str(self.data_dir))
+        return subprocess.run([COMMAND, *args], env=env, check=True, capture_output=True, text=True, timeout=90).stdout
+
+    def start(self) -> None:
+        """Start it unless it runs."""
+        self.run("db", "start")
+
+    def stop(self) -> None:
+        """Stop it, its sessions too."""
+        self.run("db", "stop")
+
+    def url(self, dbname: str) -> str:
+        """Return the connection string of one of its databases."""
+        return make_conninfo(self.run("db", "url").strip(), dbname=dbname)
+
+    def kill(self) -> None:
+        """Kill the postmaster; its children find out by themselves."""
+        with closing(psycopg.connect(self.url("postgres"))) as conn:
+            ((pid,),) = conn.execute("SELECT pg_backend_pid()").fetchall()
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(parent, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def primary(
+    tmp_path_factory: pytest.TempPathFactory, world: sim.World, set_clock_of: Callable[..., None]
+) -> Iterator[Server]:
+    """Return a server whose database hlctl has a schema and the universe of minute M."""
+    folder = tmp_path_factory.mktemp("primary")
+    server = Server(folder / "data")
+    server.start()
+    with closing(psycopg.connect(server.url("postgres"), autocommit=True)) as conn:
+        conn.execute("ALTER SYSTEM SET wal_level = replica")  # else it cannot have a standby
+    server.stop()
+    server.start()
+    server.run("init-db")
+    set_clock_of(server.url("hlctl"), M)
+    with sim.serve(world) as exchange:
+        env = clean_environment(HLCTL_DATABASE_URL=server.url("hlctl"), HLCTL_LEADERBOARD_URL=exchange.leaderboard_url)
+        subprocess.run([COMMAND, "refresh-universe"], env=env, check=True, capture_output=True, timeout=60)
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def database(primary: Server) -> Iterator[str]:
+    """Return a database of the test's own on that server, with a universe."""
+    name = f"test_{uuid4().hex[:12]}"
+    with closing(psycopg.connect(primary.url("postgres"), autocommit=True)) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE hlctl").format(sql.Identifier(name)))
+    yield primary.url(name)
+    primary.start()
+
+
+def test_a_server_restarted_between_fetch_and_write_costs_nothing(
+    with_universe: Hlctl, exchange: sim.Exchange, primary: Server, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """An upgrade of the database at the wrong second loses no minute and asks nobody twice."""
+    end = start_slowly(with_universe, exchange, 50)
+    primary.stop()
+    primary.start()
+    ran = end()
+    assert (ran.code, ran.err) == (0, "")
+    assert rows("SELECT attempts, requests_sent FROM ingest_runs") == [(1, 200)]
+    assert_whole(rows, exchange, M)
+    next_minute_is_good()
+
+
+def test_a_server_killed_and_away_for_a_while_costs_nothing(
+    with_universe: Hlctl, exchange: sim.Exchange, primary: Server, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """Out of memory, crash recovery: the run knocks until it is let in."""
+    end = start_slowly(with_universe, exchange, 50)
+    primary.kill()
+    time.sleep(4)
+    primary.start()
+    ran = end()
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.seconds > 4
+    assert rows("SELECT attempts, requests_sent FROM ingest_runs") == [(1, 200)]
+    assert_whole(rows, exchange, M)
+    next_minute_is_good()
+
+
+def test_a_server_that_does_not_come_back_is_exit_5_and_a_gap(
+    with_universe: Hlctl, exchange: sim.Exchange, primary: Server, at: At, next_minute_is_good: NextMinute
+) -> None:
+    """No row means that the database was not reached; the run ends in its minute."""
+    at(43.0)
+    end = start_slowly(with_universe, exchange, 50)
+    primary.stop()
+    ran = end()
+    assert ran.code == 5
+    assert ran.err.count("\n") == 1
+    assert ran.err.startswith("hlctl snapshot: the database failed: ")
+    assert exchange.clock() % 60 < 57
+    primary.start()
+    next_minute_is_good()
+    rows = rows_of(with_universe.settings["HLCTL_DATABASE_URL"])
+    assert rows("SELECT count(*) FROM ingest_runs WHERE snapshot_ts = %s", M) == [(0,)]
+
+
+@pytest.fixture
+def standby(primary: Server, database: str, tmp_path: Path) -> Iterator[str]:
+    """Return the same database on a server that only follows: a copy, told to wait for a primary."""
+    assert database
+    copy = Server(tmp_path / "standby")
+    primary.stop()
+    shutil.copytree(primary.data_dir, copy.data_dir, symlinks=True)
+    for path in (primary.data_dir, *primary.data_dir.rglob("*")):
+        found = path.lstat()
+        os.chown(copy.data_dir / path.relative_to(primary.data_dir), found.st_uid, found.st_gid, follow_symlinks=False)
+    cluster = next(copy.data_dir.glob("postgres*"))
+    (cluster / "standby.signal").touch()
+    primary.start()
+    copy.start()
+    yield copy.url(str(conninfo_to_dict(database)["dbname"]))
+    copy.stop()
+
+
+def test_a_standby_is_refused_in_one_line_and_the_exchange_is_left_alone(
+    with_universe: Hlctl, exchange: sim.Exchange, standby: str
+) -> None:
+    """After a failover the old address may lead to one: what it cannot keep is not asked for."""
+    for command in ("snapshot", "refresh-universe", "init-db"):
+        ran = with_universe(command, HLCTL_DATABASE_URL=standby)
+        assert (ran.code, ran.out) == (5, "")
+        assert ran.err == (
+            f"hlctl {command}: the database failed:"
+            " cannot set transaction read-write mode during recovery (SQLSTATE 0A000)\n"
+        )
+    assert exchange.requests == 0
+    assert with_universe("status", HLCTL_DATABASE_URL=standby).code == 0, "a reader may ask it"
+
+
+def test_a_url_of_several_hosts_finds_the_one_that_can_write(
+    with_universe: Hlctl, exchange: sim.Exchange, standby: str, rows: Rows
+) -> None:
+    """Libpq's own way to survive a failover."""
+    both = [conninfo_to_dict(url) for url in (standby, with_universe.settings["HLCTL_DATABASE_URL"])]
+    hosts = ",".join(str(parts["host"]) for parts in both)
+    url = make_conninfo("", **{**both[1], "host": hosts, "port": "5432,5432", "target_session_attrs": "read-write"})
+    ran = with_universe("snapshot", HLCTL_DATABASE_URL=url)
+    assert (ran.code, ran.err) == (0, "")
+    assert_whole(rows, exchange, M)

@@ -1,0 +1,61 @@
+"""The end of a process that nothing holds up."""
+
+import threading
+import time
+
+import pytest
+
+from hlctl.watchdog import Watchdog
+
+
+class Ended:
+    """Stands for the end of the process."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.happened = threading.Event()
+
+    def __call__(self, code: int) -> None:
+        """Take note of it."""
+        self.codes.append(code)
+        self.happened.set()
+
+
+def test_it_ends_the_process_with_its_code_and_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever the main thread waits for: here it sleeps."""
+    ended = Ended()
+    Watchdog(ended).end_in(0.01, 4, "the minute was over")
+    assert ended.happened.wait(5)
+    assert ended.codes == [4]
+    assert capfd.readouterr().err == "hlctl: the minute was over\n"
+
+
+def test_a_later_word_replaces_the_earlier() -> None:
+    """A run learns its minute's end only when it has the minute; a signal shortens it."""
+    ended = Ended()
+    dog = Watchdog(ended)
+    dog.end_in(0.2, 5, "early")
+    dog.end_in(0.01, 143, "late")
+    assert ended.happened.wait(5)
+    time.sleep(0.4)
+    assert ended.codes == [143]
+
+
+def test_what_is_done_ends_with_its_own_code_and_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    """A pipe nobody reads must not turn a committed minute into a failure."""
+    ended = Ended()
+    dog = Watchdog(ended)
+    dog.end_in(0.05, 4, "the minute was over")
+    dog.settle(0)
+    assert ended.happened.wait(5)
+    assert ended.codes == [0]
+    assert capfd.readouterr().err == ""
+
+
+def test_it_can_be_called_off() -> None:
+    """A demo goes on after its minute."""
+    ended = Ended()
+    dog = Watchdog(ended)
+    dog.end_in(0.05, 4, "")
+    dog.call_off()
+    assert not ended.happened.wait(0.3)
