@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from hlctl import __version__
+from hlctl import __version__, logs
 from hlctl.errors import ExitCode, HlctlError, InterruptedRunError, UsageError
 from hlctl.watchdog import watchdog
 
@@ -74,15 +74,22 @@ def _options(
 @app.command("init-db")
 def init_db(
     ctx: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be applied.")] = False,
+    writer: Annotated[
+        list[str] | None,
+        typer.Option("--writer", help="Let this role record: snapshot and refresh-universe.", metavar="ROLE"),
+    ] = None,
+    reader: Annotated[
+        list[str] | None, typer.Option("--reader", help="Let this role read the record.", metavar="ROLE")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be applied and granted.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Create the schema, or bring it up to date. Running it twice changes nothing."""
+    """Create the schema, or bring it up to date, and let roles use it. Running it twice changes nothing."""
 
     def job() -> "Result":
         from hlctl.jobs import database
 
-        return database.init_db(_settings(ctx), dry_run=dry_run)
+        return database.init_db(_settings(ctx), dry_run=dry_run, writers=writer or [], readers=reader or [])
 
     _finish(ctx, job, as_json=as_json)
 
@@ -337,8 +344,7 @@ def _settings(ctx: typer.Context) -> "Settings":
 def _log_from(level: str) -> None:
     if level not in {"debug", "info", "warning", "error"}:
         raise typer.BadParameter(f"--log-level {level!r} is none of debug, info, warning, error")
-    logging.basicConfig(level=level.upper(), format="hlctl: %(levelname)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("urllib3").setLevel(logging.WARNING)  # it would print the path, where providers put their keys
+    logs.log_from(level)
 
 
 def _tell(text: str) -> None:

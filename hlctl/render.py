@@ -170,7 +170,7 @@ def _show_rich(blocks: Sequence[Block], stream: TextIO) -> None:
 def _blocks(result: Result) -> list[Block]:
     match result:
         case SchemaResult():
-            return [_schema(result)]
+            return _schema(result)
         case RefreshResult():
             return _refresh(result.refresh)
         case NotDueResult():
@@ -190,11 +190,12 @@ def _blocks(result: Result) -> list[Block]:
     raise TypeError(type(result).__name__)
 
 
-def _schema(result: SchemaResult) -> str:
+def _schema(result: SchemaResult) -> list[Block]:
+    grants = [f"{'would run: ' if result.dry_run else ''}{clean(grant)}" for grant in result.grants]
     if not result.applied:
-        return f"the schema is up to date (version {result.version})"
+        return [f"the schema is up to date (version {result.version})", *grants]
     verb = "would apply" if result.dry_run else "applied"
-    return f"{verb} {', '.join(result.applied)}; the schema's version is {result.version}"
+    return [f"{verb} {', '.join(result.applied)}; the schema's version is {result.version}", *grants]
 
 
 def _plan(plan: RefreshPlanResult) -> list[Block]:

@@ -33,11 +33,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaResult(Result):
-    """`init-db`: the migrations applied, or, on a dry run, those that would be."""
+    """`init-db`: the migrations applied and the rights granted, or, on a dry run, those that would be."""
 
     applied: Sequence[str]
     version: int
     dry_run: bool
+    grants: Sequence[str] = ()  # statements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

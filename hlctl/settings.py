@@ -1,7 +1,9 @@
 """Settings: the environment over the file given by --config over the defaults, all validated before anything runs."""
 
 import os
-from collections.abc import Iterable, Mapping
+import re
+import stat
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from io import StringIO
@@ -22,12 +24,17 @@ SECRETS = ("database_url", "api_authorization")
 """Settings that may be given as a file, for systemd credentials: HLCTL_DATABASE_URL_FILE and so on."""
 
 _ONE_STATE = 2  # weight of one request; five sixths of a limit must hold at least one
+_URL_FORM = "postgresql://user:password@host:5432/database"
+_MAX_FILE_BYTES = 64 * 2**10
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII | re.IGNORECASE)
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def _web_address(value: str) -> str:
     """Accept https anywhere and http on loopback; never user info, which would end up in logs."""
+    if not value.isprintable() or " " in value:
+        raise ValueError("must be one word of printable characters")
     try:
         parts = urlsplit(value)
         host = parts.hostname or ""
@@ -36,6 +43,8 @@ def _web_address(value: str) -> str:
         raise ValueError("is not a web address") from None  # its own message would repeat the value
     if parts.scheme not in {"https", "http"} or not host:
         raise ValueError("must be an https:// address")
+    if not _is_host(host):
+        raise ValueError("has a host name that cannot be one")
     if parts.username or parts.password:
         raise ValueError("must not contain a user or password; use HLCTL_API_AUTHORIZATION")
     if parts.query or parts.fragment:
@@ -43,6 +52,19 @@ def _web_address(value: str) -> str:
     if parts.scheme == "http" and not _is_loopback(host):
         raise ValueError("may be http:// only on this machine (127.0.0.1, [::1] or localhost)")
     return value
+
+
+def _is_host(host: str) -> bool:
+    """Tell whether the HTTP library will take it: its own refusal would come late and repeat the address."""
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        pass
+    try:
+        labels = host.encode("idna").decode().removesuffix(".").split(".")
+    except UnicodeError:
+        return False
+    return all(_LABEL.fullmatch(label) for label in labels)
 
 
 def _is_loopback(host: str) -> bool:
@@ -60,6 +82,36 @@ def _header_value(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not text.isascii() or not text.isprintable() or text != text.strip():
         raise ValueError("must be printable ASCII without blanks around it")
+    return value
+
+
+def _connection_string(value: SecretStr) -> SecretStr:
+    """Refuse a URL that libpq would cut in the wrong place.
+
+    It takes the first @ or / for the end of the password. The rest of the password would be looked up as a host, or be
+    sent to a server as the name of a database and stand in its log.
+    """
+    text = value.get_secret_value()
+    scheme, found, rest = text.partition("://")
+    if not text.isprintable():
+        raise ValueError("must be one line of printable characters")
+    if not found:
+        if "=" not in text:
+            raise ValueError(f"must look like {_URL_FORM}")
+        return value
+    if scheme not in {"postgresql", "postgres"}:
+        raise ValueError(f"must look like {_URL_FORM}")
+    userinfo, at, after = rest.partition("@")
+    host_and_database = (after if at and "/" not in userinfo else rest).partition("?")[0]
+    if " " in text or "@" in host_and_database:
+        raise ValueError("has special characters that must be percent-encoded: @ is %40, / is %2F, a blank is %20")
+    return value
+
+
+def _directory(value: Path) -> Path:
+    """Refuse an address, which would be made as a directory and named in every message, password included."""
+    if re.search(":/", str(value)):
+        raise ValueError("must be a directory, not an address")
     return value
 
 
@@ -87,8 +139,10 @@ class Settings(BaseSettings):
         """Take the values given and look nowhere else."""
         return (init_settings,)
 
-    database_url: SecretStr | None = Field(default=None, description="PostgreSQL 15 to 18; unset: the embedded server")
-    data_dir: Path | None = Field(
+    database_url: Annotated[SecretStr, AfterValidator(_connection_string)] | None = Field(
+        default=None, description="PostgreSQL 15 to 18; unset: the embedded server"
+    )
+    data_dir: Annotated[Path, AfterValidator(_directory)] | None = Field(
         default=None, description="where the embedded server lives; unset: the system's usual place"
     )
     api_url: WebAddress = Field(default="https://api.hyperliquid.xyz", description="base of the exchange's /info")
@@ -131,15 +185,18 @@ KNOWN = frozenset(
 
 def load(config: Path | None = None) -> Settings:
     """Read and check every setting; raises ConfigurationError with one line that names the setting, never its value."""
-    file = config or (Path(os.environ[CONFIG]) if os.environ.get(CONFIG) else None)
-    in_file = {} if file is None else _read(file)
     in_environment = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
-    _refuse_unknown(in_environment, "the environment")
-    _refuse_unknown(in_file, str(file))
-    given = {name: value for name, value in {**in_file, **in_environment}.items() if name != CONFIG}
-    for name, value in given.items():
-        if not value:
-            raise ConfigurationError(f"{name} is empty", remedy="give it a value, or leave it out for the default")
+    _refuse_unknown(in_environment, KNOWN, "the environment")
+    _refuse_empty(in_environment)
+    named = in_environment.pop(CONFIG, None)
+    in_file: dict[str, str | None] = {}
+    if config is not None:
+        in_file = _read(config, f"the settings file {config}")
+    elif named is not None:
+        in_file = _read(
+            Path(named), f"the settings file named by {CONFIG}"
+        )  # which may be anything, put there by mistake
+    given: dict[str, str | None] = {**in_file, **in_environment}
     secrets = _secrets_from_files(given)
     values: dict[str, Any] = {
         name.removeprefix(PREFIX).lower(): value for name, value in given.items() if not name.endswith("_FILE")
@@ -150,19 +207,35 @@ def load(config: Path | None = None) -> Settings:
         raise ConfigurationError("; ".join(_words(error["loc"], error["msg"]) for error in exc.errors())) from None
 
 
-def _read(file: Path) -> dict[str, str | None]:
-    """Read a settings file, once: it may be a pipe. A line that is no NAME=value is refused, not passed over."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigurationError(f"cannot read the settings file {file}: {_why(exc)}") from None
+def _read(file: Path, what: str) -> dict[str, str | None]:
+    """Read a settings file. A line that is no HLCTL_NAME=value is refused by its number: it may be a secret."""
     found: dict[str, str | None] = {}
-    for binding in parse_stream(StringIO(text)):
-        if binding.error:
-            raise ConfigurationError(f"line {binding.original.line} of {file} is no NAME=value")
+    for binding in parse_stream(StringIO(_content(file, what))):
+        if binding.error or (binding.key is not None and not binding.key.startswith(PREFIX)):
+            raise ConfigurationError(f"line {binding.original.line} of {what} is no {PREFIX}NAME=value")
         if binding.key is not None:
             found[binding.key] = binding.value
+    _refuse_unknown(found, KNOWN - {CONFIG}, what)  # a file names no other
+    _refuse_empty(found)
     return found
+
+
+def _content(file: Path, what: str) -> str:
+    """Return the text of a file, read once: it may be a pipe. Refuse one that everybody may write."""
+    try:
+        with file.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            content = stream.read(_MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as exc:
+        raise ConfigurationError(f"cannot read {what}: {getattr(exc, 'strerror', None) or 'that is no path'}") from None
+    if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+        raise ConfigurationError(f"everybody may write {what}", remedy="take that right away: chmod o-w")
+    if len(content) > _MAX_FILE_BYTES:
+        raise ConfigurationError(f"{what} is longer than {_MAX_FILE_BYTES // 2**10} KiB")
+    try:
+        return content.decode("utf-8-sig")  # some editors begin a file with a mark
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{what} is not UTF-8 text") from None
 
 
 def _secrets_from_files(given: Mapping[str, str | None]) -> dict[str, Any]:
@@ -174,19 +247,22 @@ def _secrets_from_files(given: Mapping[str, str | None]) -> dict[str, Any]:
             continue
         if name in given:
             raise ConfigurationError(f"both {name} and {name}_FILE are set", remedy="keep one of them")
-        try:
-            secrets[field] = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigurationError(f"cannot read the file named by {name}_FILE: {_why(exc)}") from None
+        secrets[field] = _content(Path(path), f"the file named by {name}_FILE").strip()
         if not secrets[field]:
             raise ConfigurationError(f"the file named by {name}_FILE is empty")
     return secrets
 
 
-def _refuse_unknown(names: Iterable[str], where: str) -> None:
+def _refuse_empty(given: Mapping[str, str | None]) -> None:
+    for name, value in given.items():
+        if not value:
+            raise ConfigurationError(f"{name} is empty", remedy="give it a value, or leave it out for the default")
+
+
+def _refuse_unknown(names: Iterable[str], known: Collection[str], where: str) -> None:
     for name in names:
-        if name not in KNOWN:
-            endings = [known.removeprefix(PREFIX) for known in KNOWN]
+        if name not in known:
+            endings = sorted(there.removeprefix(PREFIX) for there in known)
             close = get_close_matches(name.removeprefix(PREFIX), endings, n=1)
             hint = f"did you mean {PREFIX}{close[0]}?" if close else "see the README for the settings there are"
             raise ConfigurationError(f"{name} in {where} is no setting of hlctl", remedy=hint)
@@ -196,7 +272,3 @@ def _words(loc: tuple[int | str, ...], message: str) -> str:
     message = message.removeprefix("Value error, ")
     message = message[:1].lower() + message[1:] if not message.startswith(PREFIX) else message
     return f"{PREFIX}{str(loc[0]).upper()}: {message}" if loc else message
-
-
-def _why(exc: Exception) -> str:
-    return (exc.strerror or "unreadable") if isinstance(exc, OSError) else "it is not UTF-8 text"

@@ -1,11 +1,12 @@
 """Opening the database a command works on, embedded or not, and bringing its schema up to date."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from hlctl import db, migrate
+from hlctl import access, db, migrate
+from hlctl.access import Access
 from hlctl.errors import ConfigurationError, DatabaseUnusableError, SchemaMissingError, SchemaOlderError
 from hlctl.results import SchemaResult
 from hlctl.settings import Settings
@@ -56,26 +57,51 @@ def is_embedded(settings: Settings) -> bool:
     return settings.database_url is None
 
 
-def init_db(settings: Settings, *, dry_run: bool) -> SchemaResult:
-    """Create or migrate the schema; a dry run makes nothing, an embedded server least of all."""
+def init_db(
+    settings: Settings, *, dry_run: bool, writers: Sequence[str] = (), readers: Sequence[str] = ()
+) -> SchemaResult:
+    """Create or migrate the schema and give roles access to it; a dry run makes nothing, a server least of all.
+
+    Raises ConfigurationError, with nothing done, if a role does not exist.
+    """
+    named = (dict.fromkeys(readers, Access.READER), dict.fromkeys(writers, Access.WRITER))
     with opened(settings, create=not dry_run) as conn:
+        with db.transaction(conn):
+            access.require_roles(conn, [*writers, *readers])
         applied = migrate.plan(conn) if dry_run else migrate.migrate(conn)
-    names = [migration.name for migration in applied]
-    return SchemaResult(applied=names, version=migrate.packaged()[-1].version, dry_run=dry_run)
+        grants = _grant(conn, *named, dry_run=dry_run)
+    return SchemaResult(
+        applied=[migration.name for migration in applied],
+        version=migrate.packaged()[-1].version,
+        dry_run=dry_run,
+        grants=grants,
+    )
 
 
-def prepare(conn: db.Connection, *, may_migrate: bool) -> None:
-    """Check that the schema is this hlctl's, in a short transaction of its own.
+def _grant(
+    conn: db.Connection, readers: Mapping[str, Access], writers: Mapping[str, Access], *, dry_run: bool = False
+) -> list[str]:
+    """Give roles access, and to those who have it what an upgrade brought; return the statements."""
+    with db.transaction(conn, statement_timeout=60, lock_timeout=60):  # another one may migrate
+        roles = {**readers, **access.holders(conn), **writers}
+        return access.plan(conn, roles) if dry_run or not roles else access.grant(conn, roles)
+
+
+def prepare(conn: db.Connection, *, may_migrate: bool, command: str | None = None) -> None:
+    """Check that the schema is this hlctl's, in a short transaction of its own, and that `command` may use it.
 
     The embedded database belongs to hlctl alone, so its schema is made and migrated as needed (`may_migrate`).
     """
     try:
         with db.transaction(conn):
+            if command is not None:
+                access.require(conn, command)
             migrate.require_current(conn)
     except (SchemaMissingError, SchemaOlderError):
         if not may_migrate:
             raise
         migrate.migrate(conn)
+        _grant(conn, {}, {})
 
 
 def embedded_data_dir(settings: Settings) -> Path:

@@ -163,7 +163,7 @@ def snapshot(settings: Settings, *, align: bool, progress: Progress) -> Snapshot
 
 def _prepare(conn: db.Connection, settings: Settings) -> None:
     """See to the schema, the universe and the partitions, in short transactions of their own."""
-    prepare(conn, may_migrate=is_embedded(settings))
+    prepare(conn, may_migrate=is_embedded(settings), command="snapshot")
     if is_embedded(settings):
         require_universe(conn, settings)
     try:

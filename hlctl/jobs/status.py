@@ -1,6 +1,6 @@
 """`status`: what the database says about itself."""
 
-from hlctl import db, migrate, store
+from hlctl import access, db, migrate, store
 from hlctl.jobs.database import countdown, opened
 from hlctl.results import StatusResult
 from hlctl.settings import Settings
@@ -11,6 +11,7 @@ _PATIENCE = 4.0  # seconds: who asks whether all is well wants an answer, or to 
 def status(settings: Settings) -> StatusResult:
     """Read the judgement and the facts behind it from one snapshot of the database."""
     with opened(settings, create=False, left=countdown(_PATIENCE)) as conn, db.transaction(conn, read_only=True):
+        access.require(conn, "status")
         migrate.require_current(conn)
         run = store.read_latest_run(conn)
         return StatusResult(

@@ -52,14 +52,14 @@ def refresh_universe(settings: Settings, *, force: bool = False) -> RefreshResul
     if for the third time in a row too many wallets changed; BusyError if another refresh runs.
     """
     with opened(settings, create=True) as conn:
-        prepare(conn, may_migrate=is_embedded(settings))
+        prepare(conn, may_migrate=is_embedded(settings), command="refresh-universe")
         return RefreshResult(refresh=_refresh_unless(lambda _conn: None, conn, settings, force=force))
 
 
 def refresh_if_due(settings: Settings, *, force: bool = False) -> RefreshResult | NotDueResult:
     """Do the same, but nothing at all while the universe in force is younger than the refresh period."""
     with opened(settings, create=True) as conn:
-        prepare(conn, may_migrate=is_embedded(settings))
+        prepare(conn, may_migrate=is_embedded(settings), command="refresh-universe")
         done = _refresh_unless(partial(_not_due, settings), conn, settings, force=force)
     return done if isinstance(done, NotDueResult) else RefreshResult(refresh=done)
 

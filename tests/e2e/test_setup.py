@@ -102,9 +102,10 @@ def test_a_misspelt_setting_is_exit_6_for_every_command(make_hlctl: Callable[...
 @pytest.mark.parametrize(
     ("url", "code", "words"),
     [
-        ("postgresql://u:p@ss:TOPSECRET@127.0.0.1:1/x", 5, "cannot connect to the database: "),
+        ("postgresql://u:p@ss:TOPSECRET@127.0.0.1:1/x", 6, "HLCTL_DATABASE_URL: has special characters"),
         ("postgresql://u:TOPSECRET@127.0.0.1:notaport/x", 5, "cannot connect to the database: "),
-        ("not a url TOPSECRET", 6, "the database URL is not a PostgreSQL connection string"),
+        ("not a url TOPSECRET", 6, "HLCTL_DATABASE_URL: must look like postgresql://"),
+        ("postgresql://u:TOPSECRET@h/x?nonsense=1", 6, "the database URL is not a PostgreSQL connection string"),
         (
             "postgresql://u:TOPSECRET@no-such-host.invalid/x",
             5,

@@ -89,15 +89,23 @@ def test_a_file_that_can_be_read_only_once_is_read(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "line", ["HLCTL_DATABASE_URL postgresql://x", "HLCTL_DATABASE_URL: TOPSECRET", "HLCTL_API_URL='x"]
+    "line",
+    [
+        "HLCTL_DATABASE_URL postgresql://x",
+        "HLCTL_DATABASE_URL: TOPSECRET",
+        "HLCTL_API_URL='x",
+        "TOPSECRET==",
+        "postgresql://u:TOPSECRET@h/x?connect_timeout=3",
+        "DATABASE_PASSWORD=TOPSECRET",
+    ],
 )
 def test_a_line_that_is_no_setting_is_refused_by_its_number(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str
 ) -> None:
-    """Passed over, it would leave the default in force: another database."""
+    """Passed over, it would leave the default in force: another database. Repeated, it may tell a secret."""
     file = tmp_path / "hlctl.env"
     file.write_text(f"# settings\nHLCTL_UNIVERSE_SIZE=50\n{line}\n")
-    assert f"line 3 of {file}" in str(problem(monkeypatch, file))
+    assert f"line 3 of the settings file {file} is no HLCTL_NAME=value" in str(problem(monkeypatch, file))
 
 
 def test_a_value_means_what_it_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -157,9 +165,12 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(
             [
                 "api.hyperliquid.xyz", "ftp://x.example", "http://api.hyperliquid.xyz", "file:///etc/passwd",
                 "https://", f"https://me:{CANARY}@x.example", f"https://x.example/?key={CANARY}", "http://10.0.0.1",
+                "https://a..b", "https://*.example", "https://-a.example", f"https://{'a' * 64}.example", "https://[x]",
+                f"https://x.example/ {CANARY}", f"https://x.example/\n{CANARY}", "https://a b", "https://x.example:x",
                 "http://169.254.169.254", "http://127.0.0.1.evil.example", "http://localhost.evil.example",
             ],
         ),
+        ("HLCTL_DATA_DIR", [f"postgresql://u:{CANARY}@h/x"]),
         ("HLCTL_LEADERBOARD_URL", ["stats", "http://stats-data.hyperliquid.xyz/Mainnet/leaderboard"]),
     ],
 )  # fmt: skip
@@ -176,7 +187,8 @@ def test_a_value_outside_its_bounds_is_refused_by_the_settings_name(
     "good",
     [
         "https://api.hyperliquid.xyz", "https://example.quiknode.pro/some-key", "http://127.0.0.1:3001",
-        "http://localhost:3001", "http://[::1]:3001", "http://127.9.9.9",
+        "http://localhost:3001", "http://[::1]:3001", "http://127.9.9.9", "https://my_node.example.:8443/x",
+        "https://b\u00fccher.example",
     ],
 )  # fmt: skip
 def test_an_own_node_or_a_provider_is_an_address_away(monkeypatch: pytest.MonkeyPatch, good: str) -> None:
@@ -196,7 +208,7 @@ def test_a_limit_below_one_request_is_refused(monkeypatch: pytest.MonkeyPatch, l
     assert "HLCTL_RATE_LIMIT must be 0, for none, or more than 2" in str(problem(monkeypatch, HLCTL_RATE_LIMIT=limit))
 
 
-@pytest.mark.parametrize("name", sorted(settings.KNOWN - {"HLCTL_CONFIG"}))
+@pytest.mark.parametrize("name", sorted(settings.KNOWN))
 def test_an_empty_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """An empty HLCTL_DATABASE_URL must not quietly mean the embedded server."""
     assert str(problem(monkeypatch, **{name: ""})) == f"{name} is empty"
@@ -206,12 +218,14 @@ def test_an_empty_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -
 def test_a_secret_may_come_from_a_file_and_is_shown_nowhere(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, field: str
 ) -> None:
-    """Service managers hand credentials over as files."""
+    """Service managers hand them over as files; editors add a mark at the start and a newline at the end."""
     file = tmp_path / "secret"
-    file.write_text(f"{CANARY}\n")
+    secret = f"postgresql://u:{CANARY}@h/x" if field == "database_url" else CANARY
     name = f"HLCTL_{field.upper()}"
-    found = load(monkeypatch, **{f"{name}_FILE": str(file)})
-    assert getattr(found, field).get_secret_value() == CANARY
+    for content in (secret, f"{secret}\n", f"\ufeff{secret}\r\n"):
+        file.write_text(content)
+        found = load(monkeypatch, **{f"{name}_FILE": str(file)})
+        assert getattr(found, field).get_secret_value() == secret
     assert CANARY not in repr(found)
     assert str(problem(monkeypatch, **{name: CANARY})) == f"both {name} and {name}_FILE are set"
     monkeypatch.delenv(name)
@@ -219,6 +233,113 @@ def test_a_secret_may_come_from_a_file_and_is_shown_nowhere(
     assert f"{name}_FILE is empty" in str(problem(monkeypatch))
     file.unlink()
     assert f"{name}_FILE" in str(problem(monkeypatch))
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "words"),
+    [
+        (None, 0o700, "cannot read the file named by HLCTL_DATABASE_URL_FILE: Is a directory"),
+        (b"", 0o600, "the file named by HLCTL_DATABASE_URL_FILE is empty"),
+        (b" \n\n", 0o600, "the file named by HLCTL_DATABASE_URL_FILE is empty"),
+        (b"\x7fELF\xff", 0o600, "the file named by HLCTL_DATABASE_URL_FILE is not UTF-8 text"),
+        (b"postgresql://u:TOPSECRET@h/x\0", 0o600, "HLCTL_DATABASE_URL: must be one line of printable characters"),
+        (b"postgresql://u:a@h/x\nTOPSECRET", 0o600, "HLCTL_DATABASE_URL: must be one line of printable characters"),
+        (b"x" * 2**17, 0o600, "the file named by HLCTL_DATABASE_URL_FILE is longer than 64 KiB"),
+        (b"postgresql://u:TOPSECRET@h/x", 0o602, "everybody may write the file named by HLCTL_DATABASE_URL_FILE"),
+    ],
+)
+def test_a_secret_file_that_holds_no_secret_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, mode: int, words: str
+) -> None:
+    """Whatever was put where the secret should be, or whoever could have."""
+    file = tmp_path / "secret"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    file.chmod(mode)
+    assert str(problem(monkeypatch, HLCTL_DATABASE_URL_FILE=str(file))) == words
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Installed for another user than the one who runs."""
+    file = tmp_path / "secret"
+    file.write_text(CANARY)
+    file.chmod(0)
+    for name in ("HLCTL_DATABASE_URL_FILE", "HLCTL_CONFIG"):
+        assert f"named by {name}: Permission denied" in str(problem(monkeypatch, **{name: str(file)}))
+        monkeypatch.delenv(name)
+
+
+def test_a_secret_may_come_through_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be read once, and everybody may write it."""
+    reader, writer = os.pipe()
+    os.write(writer, b"Bearer x\n")
+    os.close(writer)
+    found = load(monkeypatch, HLCTL_API_AUTHORIZATION_FILE=f"/dev/fd/{reader}")
+    os.close(reader)
+    assert found.api_authorization is not None
+    assert found.api_authorization.get_secret_value() == "Bearer x"
+
+
+def test_the_name_of_a_file_is_not_repeated_unless_it_was_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Somebody puts the secret where its file belongs."""
+    for name in ("HLCTL_CONFIG", "HLCTL_DATABASE_URL_FILE"):
+        for value in (f"postgresql://u:{CANARY}@h/x", f"{CANARY}" * 100):
+            assert f"named by {name}: " in str(problem(monkeypatch, **{name: value}))
+        monkeypatch.delenv(name)
+    assert str(tmp_path) in str(problem(monkeypatch, tmp_path / "hlctl.env"))
+
+
+def test_a_settings_file_that_everybody_may_write_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Anybody could send the record to a database of his own."""
+    file = tmp_path / "hlctl.env"
+    file.write_text("HLCTL_UNIVERSE_SIZE=50\n")
+    file.chmod(0o666)
+    assert "everybody may write the settings file" in str(problem(monkeypatch, file))
+    file.chmod(0o664)
+    assert load(monkeypatch, file).universe_size == 50
+
+
+def test_a_settings_file_cannot_name_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It would be passed over."""
+    file = tmp_path / "hlctl.env"
+    file.write_text("HLCTL_CONFIG=/etc/hlctl/hlctl.env\n")
+    assert "HLCTL_CONFIG in the settings file" in str(problem(monkeypatch, file))
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        "postgresql://u:p@h:5432/x?sslmode=verify-full", "postgres://u@h/x", "postgresql:///x?host=/run", "postgresql://",
+        "postgresql://u:p%40%2F%3Aq@h/x", "postgresql://u:p?#:q@h/x", "postgresql://h1,h2:1/x", "postgresql://u@[::1]/x",
+        "postgresql://h/x?user=u&password=p@q", "host=h user=u password='p q' dbname=x", "dbname=x", "service=x",
+    ],
+)  # fmt: skip
+def test_a_database_url_that_libpq_reads_right_is_taken(monkeypatch: pytest.MonkeyPatch, good: str) -> None:
+    """Whatever form its author likes."""
+    found = load(monkeypatch, HLCTL_DATABASE_URL=good).database_url
+    assert found is not None
+    assert found.get_secret_value() == good
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "postgresql://u:p@TOPSECRET@h/x", "postgresql://u:p/TOPSECRET@h/x", "postgresql://u:p@h/x@TOPSECRET",
+        "postgresql://u:p TOPSECRET@h/x", "postgresql://u:p@ss:TOPSECRET#@h/x", "postgresql://u:1/TOPSECRET@h?a=b",
+        "mysql://u:TOPSECRET@h/x", "https://TOPSECRET", "TOPSECRET", "host=h dbname=postgresql://u:TOPSECRET@h/x",
+        "postgresql://u:TOPSECRET@h/x\n", "postgresql://u:TOPSECRET@h/x\x7f",
+    ],
+)  # fmt: skip
+def test_a_database_url_that_libpq_would_cut_in_the_wrong_place_is_refused(
+    monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    """A piece of the password would go to a name server, or into another server's log."""
+    assert str(problem(monkeypatch, HLCTL_DATABASE_URL=bad)).startswith("HLCTL_DATABASE_URL: ")
 
 
 def test_a_settings_file_that_is_not_text_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

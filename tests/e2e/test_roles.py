@@ -1,0 +1,266 @@
+"""Owner, writer, reader, and a stranger: every command under each, on a server where they log in as themselves."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hlctl import sim
+from tests.e2e.conftest import COMMAND, Hlctl, M
+from tests.e2e.oracle import Rows, after, assert_nothing_false, assert_whole
+from tests.e2e.private_server import PrivateServer, clean_environment, private_server
+
+WRITER, READER, STRANGER = "hlctl_writer", "Reader, the 2nd", "stranger"
+TABLES = (
+    "wallets", "wallet_universe_runs", "wallet_universe_members", "wallet_universe_current", "wallet_snapshots",
+    "snapshot_anomalies", "ingest_runs", "ingest_health", "signals", "signal_contributors", "alerts", "alert_state",
+    "schema_migrations",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServer]:
+    """Return a server that believes a role what it says it is."""
+    folder = tmp_path_factory.mktemp("roles")
+    with private_server(folder / "data", method="trust") as server:
+        for role in (WRITER, READER, STRANGER):
+            server.run(f'CREATE ROLE "{role}" LOGIN')
+        yield server
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def granted(private: PrivateServer, world: sim.World, set_clock_of: Callable[..., None]) -> str:
+    """Return the name of a database with a universe of minute M, which writer and reader may use."""
+    name = private.database()
+    url = private.url(name)
+    init = ("init-db", "--writer", WRITER, "--reader", READER)
+    subprocess.run(
+        [COMMAND, *init], env=clean_environment(HLCTL_DATABASE_URL=url), check=True, capture_output=True, timeout=60
+    )
+    set_clock_of(url, M)
+    with sim.serve(world) as exchange:
+        env = clean_environment(HLCTL_DATABASE_URL=url, HLCTL_LEADERBOARD_URL=exchange.leaderboard_url)
+        subprocess.run([COMMAND, "refresh-universe"], env=env, check=True, capture_output=True, timeout=60)
+    return name
+
+
+@pytest.fixture
+def name(private: PrivateServer, granted: str) -> str:
+    """Return the name of the test's own copy of that database."""
+    return private.database(granted)
+
+
+@pytest.fixture
+def database(private: PrivateServer, name: str) -> str:
+    """Return its URL for the owner: what the fixtures of every test work on."""
+    return private.url(name)
+
+
+@pytest.fixture
+def under(private: PrivateServer, name: str, hlctl: Hlctl) -> Callable[[str], Hlctl]:
+    """Return a function that makes a runner which logs in as a role."""
+
+    def make(role: str) -> Hlctl:
+        url = private.url(name, role.replace(" ", "%20"))
+        return Hlctl({**hlctl.settings, "HLCTL_DATABASE_URL": url}, hlctl.home, hlctl.started)
+
+    return make
+
+
+def contents(rows: Rows) -> list[Any]:
+    """Return what is in every table, and which tables there are and who may use them."""
+    return [
+        *(rows(f"SELECT t::text FROM {table} t ORDER BY 1") for table in TABLES),  # noqa: S608 - names from above
+        rows("SELECT relname, relacl::text FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1"),
+    ]
+
+
+DONE: dict[tuple[str, ...], str] = {
+    ("init-db",): "the schema is up to date (version ",
+    ("init-db", "--dry-run"): "the schema is up to date (version ",
+    (
+        "refresh-universe",
+    ): "universe: 200 of 200 wallets from 400 rows of stats-data (0 unreadable); 0 entered, 0 exited\n",
+    ("snapshot",): "2026-01-06 20:44 UTC: success, 200 of 200 wallets, 600 cells, 100.00 % coverage, in ",
+    ("status",): "health            stale: no good minute was ever recorded\n",
+}
+WRITES = {("refresh-universe",), ("snapshot",)}
+
+
+@pytest.mark.parametrize("command", DONE, ids=" ".join)
+@pytest.mark.parametrize("role", ["hlctl", WRITER, READER])
+def test_every_command_under_every_role_that_was_let_in(
+    under: Callable[[str], Hlctl], exchange: sim.Exchange, rows: Rows, role: str, command: tuple[str, ...]
+) -> None:
+    """The owner and the writer do all of it; the reader reads, and is told in one line that it may do no more."""
+    before = contents(rows)
+    ran = under(role)(*command)
+    if role == READER and command in WRITES:
+        assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1)
+        assert ran.err.startswith(f"hlctl {command[0]}: role {READER} lacks ")
+        assert exchange.requests == 0, "known before anybody is asked"
+    else:
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.out.startswith(DONE[command])
+    changes = command in WRITES and role != READER
+    assert (contents(rows) != before) is changes
+    if changes and command == ("snapshot",):
+        assert_whole(rows, exchange, M)
+
+
+@pytest.mark.parametrize("command", DONE, ids=" ".join)
+def test_a_role_that_was_not_let_in_is_told_everything_it_lacks(
+    under: Callable[[str], Hlctl], exchange: sim.Exchange, rows: Rows, command: tuple[str, ...]
+) -> None:
+    """A DBA who grants one right after the other needs a minute for each."""
+    before = contents(rows)
+    ran = under(STRANGER)(*command)
+    assert (ran.code, ran.out, ran.err.count("\n"), exchange.requests) == (5, "", 1, 0)
+    assert contents(rows) == before
+    if command[0] == "init-db":
+        assert "permission denied for table schema_migrations" in ran.err
+        return
+    access = "reader" if command == ("status",) else "writer"
+    assert ran.err.endswith(f"; run `hlctl init-db --{access} {STRANGER}` as the owner of the tables\n")
+    assert "SELECT on wallet_universe_runs" in ran.err
+    assert "EXECUTE on FUNCTION hlctl_clock" in ran.err
+    expected: dict[tuple[str, ...], set[str]] = {
+        ("status",): {"SELECT on ingest_runs", "SELECT on v_latest_health"},
+        ("snapshot",): {"INSERT on wallet_snapshots", "UPDATE on ingest_runs", "INSERT on ingest_health"},
+        ("refresh-universe",): {"INSERT on wallets", "DELETE on wallet_universe_current"},
+    }
+    assert {right for right in expected[command] if right not in ran.err} == set()
+    assert "ensure_partitions" not in ran.err, "the DEFAULT partition takes the minute"
+
+
+def test_a_role_shut_out_of_the_schema_is_told_so_and_not_that_there_is_none(
+    under: Callable[[str], Hlctl], private: PrivateServer, name: str
+) -> None:
+    """A hardened server takes the schema from PUBLIC, and nothing in it can be seen then."""
+    private.run("REVOKE ALL ON SCHEMA public FROM PUBLIC", database=name)
+    for command in ("status", "snapshot", "refresh-universe"):
+        ran = under(WRITER)(command)
+        assert (ran.code, "lacks USAGE on SCHEMA public; run" in ran.err) == (5, True), ran.err
+    assert under("hlctl")("init-db").out.endswith('GRANT USAGE ON SCHEMA public TO "hlctl_writer"\n')
+    assert under(WRITER)("snapshot").code == 0
+    assert under(READER)("status").code == 0
+
+
+def test_the_writer_records_minute_after_minute_and_makes_tomorrows_partition(
+    under: Callable[[str], Hlctl], exchange: sim.Exchange, at: Callable[..., None], rows: Rows
+) -> None:
+    """It has no right to make a table: the function does it with the owner's."""
+    writer = under(WRITER)
+    for minute in (M, after(M), M + timedelta(days=1)):
+        at(minute=minute)
+        ran = writer("snapshot")
+        assert (ran.code, ran.err) == (0, "")
+        assert_whole(rows, exchange, minute)
+    assert_nothing_false(rows, exchange)
+    assert rows(
+        "SELECT DISTINCT c.tableoid::regclass::text, pg_get_userbyid(relowner)::text FROM wallet_snapshots c"
+        " JOIN pg_class p ON p.oid = c.tableoid ORDER BY 1"
+    ) == [("wallet_snapshots_20260106", "hlctl"), ("wallet_snapshots_20260107", "hlctl")]
+    assert rows("SELECT to_regclass('wallet_snapshots_20260109') IS NOT NULL") == [(True,)], "two days ahead"
+
+
+def test_without_the_right_to_make_partitions_the_minute_is_recorded_all_the_same(
+    under: Callable[[str], Hlctl], private: PrivateServer, name: str, exchange: sim.Exchange, rows: Rows
+) -> None:
+    """DEFAULT takes it: a warning, not a gap."""
+    private.run(f"REVOKE EXECUTE ON FUNCTION ensure_partitions FROM {WRITER}", database=name)
+    ran = under(WRITER)("snapshot")
+    assert (ran.code, ran.err.count("\n")) == (0, 1)
+    assert "partitions could not be made" in ran.err
+    assert_whole(rows, exchange, M)
+
+
+def test_a_right_only_the_refresh_needs_does_not_cost_a_minute(
+    under: Callable[[str], Hlctl], private: PrivateServer, name: str, exchange: sim.Exchange, rows: Rows
+) -> None:
+    """Each command asks for what it needs."""
+    private.run(f"REVOKE DELETE ON wallet_universe_current FROM {WRITER}", database=name)
+    private.run(f"REVOKE INSERT (month_pnl, rank) ON wallet_universe_current FROM {WRITER}", database=name)
+    ran = under(WRITER)("refresh-universe", "--json")
+    error = ran.document["error"]
+    assert (ran.code, error["code"], exchange.requests) == (5, "database", 0)
+    assert error["message"] == (
+        f"role {WRITER} lacks DELETE on wallet_universe_current, INSERT (rank, month_pnl) on wallet_universe_current"
+    )
+    assert under(WRITER)("snapshot").code == 0
+    assert_whole(rows, exchange, M)
+
+
+def test_roles_are_let_in_by_the_owner_only_and_only_if_they_exist(under: Callable[[str], Hlctl], rows: Rows) -> None:
+    """One line each, and nothing is granted halfway."""
+    before = contents(rows)
+    for role in ("hlctl_wirter", "public", "\udcff"):
+        ran = under("hlctl")("init-db", "--writer", WRITER, "--reader", role)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (6, "", 1), role
+        assert ran.err.startswith("hlctl init-db: there is no role "), role
+    for role in (WRITER, READER):
+        ran = under(role)("init-db", "--writer", STRANGER)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1), role
+        assert ran.err.startswith("hlctl init-db: this role may not GRANT "), role
+    assert contents(rows) == before
+
+
+def test_a_dry_run_shows_the_grants_and_runs_none(
+    under: Callable[[str], Hlctl], private: PrivateServer, name: str
+) -> None:
+    """A DBA may run them by hand instead, and nothing is left for hlctl to grant then."""
+    private.run(f'DROP OWNED BY "{READER}"', database=name)
+    dry = under("hlctl")("init-db", "--reader", READER, "--dry-run", "--json").document["result"]
+    assert len(dry["grants"]) == 19, "eighteen tables and views, and the clock"
+    assert under(READER)("status").code == 5
+    for statement in dry["grants"]:
+        private.run(statement, database=name)
+    assert under("hlctl")("init-db", "--reader", READER, "--json").document["result"]["grants"] == []
+    assert under(READER)("status").code == 0
+
+
+def test_an_upgrade_reaches_the_roles_that_were_let_in_before(
+    under: Callable[[str], Hlctl], private: PrivateServer, name: str, rows: Rows
+) -> None:
+    """A later version's tables are new to them; whoever upgrades need not know the roles' names."""
+    private.run(f'REVOKE ALL ON ingest_health, v_positions FROM {WRITER}, "{READER}"', database=name)
+    before = rows("SELECT has_table_privilege(%s, 'v_positions', 'SELECT')", READER)
+    ran = under("hlctl")("init-db")
+    assert (ran.code, ran.err, before) == (0, "", [(False,)])
+    assert ran.out.count("\nGRANT SELECT ON v_positions TO ") == 2
+    assert rows("SELECT has_table_privilege(%s, 'ingest_health', 'INSERT')", READER) == [(False,)]
+    assert under(WRITER)("snapshot").code == 0
+    assert under("hlctl")("init-db").out.count("\n") == 1, "and then there is nothing left to grant"
+
+
+def test_a_reader_becomes_a_writer_and_no_writer_loses_anything(
+    under: Callable[[str], Hlctl], private: PrivateServer, name: str
+) -> None:
+    """init-db gives; REVOKE takes."""
+    assert under("hlctl")("init-db", "--writer", READER).code == 0
+    assert under(READER)("snapshot").code == 0
+    assert under("hlctl")("init-db", "--reader", WRITER, "--json").document["result"]["grants"] == []
+    assert under(WRITER)("refresh-universe").code == 0
+    private.run(f'DROP OWNED BY "{READER}"', database=name)
+    assert under(READER)("status").code == 5
+
+
+def test_inits_that_grant_at_the_same_time_all_succeed(
+    under: Callable[[str], Hlctl], private: PrivateServer, name: str
+) -> None:
+    """The server fails a GRANT that another one overtakes."""
+    private.run(f'DROP OWNED BY "{READER}", {WRITER}', database=name)
+    started = [under("hlctl").start("init-db", "--writer", WRITER, "--reader", READER) for _ in range(5)]
+    assert [(process.wait(timeout=60), process.communicate()[1]) for process in started] == [(0, "")] * 5
+    assert under(WRITER)("snapshot").code == 0
+
+
+def test_the_commands_of_the_embedded_server_refuse_every_role(under: Callable[[str], Hlctl]) -> None:
+    """The URL is somebody's own database."""
+    for role in (WRITER, READER):
+        for command in ("start", "stop", "status", "url"):
+            assert under(role)("db", command).code == 6
