@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from hlctl.errors import ConfigurationError, DatabaseUnusableError
 
@@ -84,8 +85,10 @@ cluster_name = 'hlctl'           # shown by ps
 _CONFIGURE = 'mkdir log && cat >>postgresql.conf && printf %s "$1" >pg_hba.conf && printf %s "$2" >pg_ident.conf'
 
 # PostgreSQL refuses to start while the number in its pid file is anybody's, or if the file is empty.
+_TIDY = f"rm -f postmaster.pid {SOCKET} {SOCKET}.lock && mkdir -p log"
+
 # The shell's exit hands the server over to init: it is nobody's zombie.
-_LAUNCH = f'rm -f postmaster.pid {SOCKET} {SOCKET}.lock && mkdir -p log && {{ "$@" >log/startup.log 2>&1 & }}'
+_LAUNCH = _TIDY + ' && { "$@" >log/startup.log 2>&1 & }'
 
 _SERVER = (
     *("-D", _HERE),
@@ -93,6 +96,10 @@ _SERVER = (
     *("-c", "unix_socket_directories=."),
     *("-c", "unix_socket_permissions=0700"),  # root passes anyway
 )
+
+# `last_words` shows it to who waits for a server that logs elsewhere.
+_TO_STDERR = _TIDY + ' && echo "it logs to the standard error of hlctl db run" >log/startup.log'
+_FOREGROUND = ("-c", "logging_collector=off", "-c", "log_destination=stderr")
 
 _NOT_YET = ("the database system is", "Consistent recovery state")  # what it logs when somebody knocks too early
 
@@ -216,15 +223,18 @@ def discard(data_dir: Path) -> None:
 
 
 def initdb(user: pwd.struct_passwd, folder: Path, data_dir: Path, *, keep: int) -> None:
-    """Make a cluster in the empty `folder`, configured and on disk; root and `user` may enter it as role hlctl.
+    """Make a cluster in the empty `folder`, with database hlctl and on disk; root and `user` enter it as role hlctl.
 
     Raises ConfigurationError as `usable_by` does, DatabaseUnusableError if it fails.
     """
-    program = usable_by(user, data_dir) / "initdb"
+    programs = usable_by(user, data_dir)
+    program = programs / "initdb"
     ident = "".join(f'hlctl "{name}" hlctl\n' for name in dict.fromkeys(("root", user.pw_name)))
     configure = ("/bin/sh", "-c", _CONFIGURE, "sh", "local all all peer map=hlctl\n", ident)
     _must(run(user, folder, [program, "-D", _HERE, *_INITDB], keep=keep))
     _must(run(user, folder, configure, text=_SETTINGS, keep=keep))
+    single = (programs / "postgres", "--single", "-F", "-D", _HERE, "-c", "exit_on_error=on", "postgres")
+    _must(run(user, folder, single, text="CREATE DATABASE hlctl\n", keep=keep))
     _must(run(user, folder, [program, "-D", _HERE, "--sync-only"], keep=keep))
 
 
@@ -235,6 +245,23 @@ def launch(user: pwd.struct_passwd, cluster: Path, data_dir: Path, *, keep: int)
     """
     program = usable_by(user, data_dir) / "postgres"
     _must(run(user, cluster, ["/bin/sh", "-c", _LAUNCH, "sh", program, *_SERVER], keep=keep))
+
+
+def become(user: pwd.struct_passwd, cluster: Path, data_dir: Path, *, keep: int) -> NoReturn:
+    """Replace this process with a server in `cluster` that logs to stderr; the caller knows that none runs there.
+
+    Raises what `launch` raises.
+    """
+    program = usable_by(user, data_dir) / "postgres"
+    _must(run(user, cluster, ["/bin/sh", "-c", _TO_STDERR]))
+    os.chdir(cluster)
+    os.umask(0o077)
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+    os.set_inheritable(keep, True)  # noqa: FBT003 - os's signature
+    os.execve(program, (program, *_SERVER, *_FOREGROUND), _ENVIRONMENT)  # noqa: S606 - without a shell is what is meant
 
 
 def last_words(cluster: Path) -> str:
