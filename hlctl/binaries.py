@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -101,6 +102,7 @@ _SERVER = (
 _TO_STDERR = _TIDY + ' && echo "it logs to the standard error of hlctl db run" >log/startup.log'
 _FOREGROUND = ("-c", "logging_collector=off", "-c", "log_destination=stderr")
 
+_COMPLAINT = re.compile(r"(FATAL|PANIC|ERROR|error): .*")
 _NOT_YET = ("the database system is", "Consistent recovery state")  # what it logs when somebody knocks too early
 
 
@@ -288,7 +290,9 @@ def _last_line(text: str) -> str:
 
 def _must(result: subprocess.CompletedProcess[str]) -> None:
     if result.returncode != 0:
-        raise DatabaseUnusableError(f"the embedded PostgreSQL cannot be set up: {_last_line(result.stderr)}")
+        first = _COMPLAINT.search(result.stderr)  # what follows are its consequences
+        reason = first[0] if first else _last_line(result.stderr)
+        raise DatabaseUnusableError(f"the embedded PostgreSQL cannot be set up: {reason}")
 
 
 def _runs(user: pwd.struct_passwd, programs: Path) -> bool:

@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -24,6 +25,13 @@ from hlctl.errors import BusyError, ConfigurationError, DatabaseUnusableError, N
 
 PATIENCE = 60.0
 """Seconds a server may take to start, recovery included, or to stop."""
+
+
+# What stands in the way stays there until somebody decides about it; the rest (a full disk, say) may pass.
+_NOT_OURS = {
+    getattr(errno, name)
+    for name in ["EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "EEXIST", "ELOOP", "ENAMETOOLONG"]
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +58,11 @@ def default_data_dir() -> Path:
         return Path("/var/lib/hlctl")
     from platformdirs import user_data_path  # noqa: PLC0415 - root never loads it
 
-    path = user_data_path("hlctl", appauthor=False)
-    if not path.is_absolute():
-        raise ConfigurationError("this user has no home directory", remedy="set HLCTL_DATA_DIR to a directory")
-    return path
+    with suppress(RuntimeError):  # neither HOME nor an entry in passwd
+        path = user_data_path("hlctl", appauthor=False)
+        if path.is_absolute():
+            return path
+    raise ConfigurationError("this user has no home directory", remedy="set HLCTL_DATA_DIR to a directory")
 
 
 def url(data_dir: Path, *, database: str = "hlctl") -> str:
@@ -175,7 +184,7 @@ def _explained(data_dir: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         text = f"the embedded database is not usable: {exc.filename or data_dir}: {exc.strerror or exc}"
-        if isinstance(exc, PermissionError | NotADirectoryError) or exc.errno == errno.EROFS:
+        if exc.errno in _NOT_OURS:
             raise ConfigurationError(
                 text, remedy="set HLCTL_DATA_DIR to a directory this user can write, or run hlctl as its owner"
             ) from exc
@@ -199,6 +208,8 @@ def _prepared(path: Path, timeout: float, *, create: bool) -> Iterator[pwd.struc
 
 def _delete(folder: Path) -> None:
     with suppress(FileNotFoundError):
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory of hlctl's", str(folder))
         shutil.rmtree(folder)
 
 
