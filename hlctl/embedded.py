@@ -26,12 +26,10 @@ from hlctl.errors import BusyError, ConfigurationError, DatabaseUnusableError, N
 PATIENCE = 60.0
 """Seconds a server may take to start, recovery included, or to stop."""
 
-
 # What stands in the way stays there until somebody decides about it; the rest (a full disk, say) may pass.
-_NOT_OURS = {
-    getattr(errno, name)
-    for name in ["EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "EEXIST", "ELOOP", "ENAMETOOLONG"]
-}
+_NOT_OURS = frozenset(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
