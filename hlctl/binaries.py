@@ -8,6 +8,7 @@ which fails below a directory that user cannot enter, so a private data director
 what root copied nobody else can change.
 """
 
+import errno
 import hashlib
 import importlib.util
 import os
@@ -269,6 +270,8 @@ def become(user: pwd.struct_passwd, cluster: Path, data_dir: Path, *, keep: int)
 def last_words(cluster: Path) -> str:
     """Return the last line of the server's log since it was started, its reason for dying if it gave one."""
     with suppress(OSError, ValueError):
+        if not os.statvfs(cluster).f_bavail:
+            return os.strerror(errno.ENOSPC)  # there is no room for its last words either
         newest = max((cluster / "log").glob("*.log"), key=lambda path: path.lstat().st_mtime_ns)
         lines = _tail(newest).rpartition("starting PostgreSQL")[2].splitlines()
         lines = [line for line in lines if not any(answer in line for answer in _NOT_YET)]
@@ -313,17 +316,27 @@ def _copy(programs: Path, data_dir: Path) -> Path:
         return copied
     discard(data_dir)
     unfinished = _begin_copy()
-    (unfinished / _NOTE).write_bytes(os.fsencode(data_dir))
-    shutil.copytree(package, unfinished / package.name, ignore=_unneeded)
+    try:
+        (unfinished / _NOTE).write_bytes(os.fsencode(data_dir))
+        _copy_package(package, unfinished)
+        os.sync()  # a name must not outlive a power cut that its contents did not
+        unfinished.rename(COPIES / name)
+    except BaseException as exc:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(exc, shutil.Error):  # its text lists every file that was not copied
+            raise DatabaseUnusableError(f"PostgreSQL's programs cannot be copied: {exc.args[0][0][2]}") from None
+        raise
+    return copied
+
+
+def _copy_package(package: Path, folder: Path) -> None:
+    shutil.copytree(package, folder / package.name, ignore=_unneeded)
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.is_dir():
-        shutil.copytree(libraries, unfinished / libraries.name)
-    for folder, _, files in os.walk(unfinished):
-        for path in (Path(folder), *(Path(folder, file) for file in files)):
+        shutil.copytree(libraries, folder / libraries.name)
+    for parent, _, files in os.walk(folder):
+        for path in (Path(parent), *(Path(parent, file) for file in files)):
             path.chmod(0o755)  # the wheel may have been unpacked under a strict umask
-    os.sync()  # a name must not outlive a power cut that its contents did not
-    unfinished.rename(COPIES / name)
-    return copied
 
 
 def _begin_copy() -> Path:

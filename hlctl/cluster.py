@@ -24,6 +24,7 @@ from hlctl import binaries
 from hlctl.errors import ConfigurationError, DatabaseUnusableError, NoClusterError
 
 LOCK = "hlctl.lock"
+_VANISHED = 20  # times in a row a directory just made is not there: then nobody removes it, it cannot be made
 _PATH_LIMIT = 107 if sys.platform == "linux" else 103  # sockaddr_un holds one byte more, for the terminator
 
 
@@ -32,7 +33,13 @@ def path_of(data_dir: Path) -> Path:
 
     Raises ConfigurationError if the path does not fit a socket address or a URL.
     """
-    cluster = Path(os.path.abspath(data_dir), f"postgres{binaries.MAJOR}")  # noqa: PTH100 - resolve() follows links
+    try:
+        cluster = Path(os.path.abspath(data_dir), f"postgres{binaries.MAJOR}")  # noqa: PTH100 - resolve() follows links
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"the data directory {data_dir} is relative to a working directory that is gone",
+            remedy="set HLCTL_DATA_DIR to an absolute path",
+        ) from None
     length = len(os.fsencode(cluster / binaries.SOCKET))
     if length > _PATH_LIMIT:
         raise ConfigurationError(
@@ -85,13 +92,17 @@ def locked(cluster: Path, timeout: float, *, make: bool = False) -> Iterator[int
     `make` makes the directory; without it NoClusterError is raised where there is none.
     """
     deadline = time.monotonic() + timeout
+    vanished = 0
     while True:
         try:
             handle = _open_lock(cluster, make=make)
         except FileNotFoundError:
-            if make:
-                continue  # `remove` was faster
-            raise absent(cluster) from None
+            if not make:
+                raise absent(cluster) from None
+            vanished += 1
+            if vanished == _VANISHED:
+                raise
+            continue  # `remove` was faster
         try:
             while not try_lock(handle, fcntl.LOCK_EX):
                 if time.monotonic() > deadline:

@@ -27,9 +27,7 @@ PATIENCE = 60.0
 """Seconds a server may take to start, recovery included, or to stop."""
 
 # What stands in the way stays there until somebody decides about it; the rest (a full disk, say) may pass.
-_NOT_OURS = frozenset(
-    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG)
-)
+_NOT_OURS = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +180,7 @@ def _explained(data_dir: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         text = f"the embedded database is not usable: {exc.filename or data_dir}: {exc.strerror or exc}"
-        if exc.errno in _NOT_OURS:
+        if isinstance(exc, _NOT_OURS) or exc.errno in {errno.EROFS, errno.ELOOP}:
             raise ConfigurationError(
                 text, remedy="set HLCTL_DATA_DIR to a directory this user can write, or run hlctl as its owner"
             ) from exc

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -96,15 +96,14 @@ def disk(folder: Path, *, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", folder], check=True)
 
 
-def fill(folder: Path, *, leave: int = 0) -> Path:
-    """Fill a disk but for so many bytes; return the file to delete."""
+def fill(folder: Path) -> Path:
+    """Fill a disk to its last block; return the file to delete."""
     ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(65536))
-        except OSError:
-            file.truncate(max(0, ballast.stat().st_size - leave))
+    with ballast.open("ab", buffering=0) as file:
+        for size in (1 << 20, 1 << 12, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(bytes(size))
     return ballast
 
 

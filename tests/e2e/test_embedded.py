@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import pytest
 
 from hlctl import sim
 from tests.e2e import servers
-from tests.e2e.conftest import Hlctl, M, Ran, rows_of
+from tests.e2e.conftest import COMMAND, Hlctl, M, Ran, rows_of
 from tests.e2e.oracle import Rows, after, assert_nothing_false, assert_whole, known
 from tests.e2e.servers import CLUSTER, IS_ROOT, linux_only, root_only
 
@@ -415,7 +416,9 @@ def test_a_server_that_a_full_disk_brought_down_recovers_when_there_is_room(plac
         before = known(embedded.rows)
         ballast = servers.fill(folder)
         servers.until(lambda: not writes_log(embedded.url))
+        servers.until(lambda: not servers.processes(folder))
         for command in (("status",), ("snapshot",), ("db", "start")):
+            servers.fill(folder)  # not even the server's own log has room
             ran = embedded.hlctl(*command)
             assert (ran.code, ran.out, ran.err.count("\n"), FULL in ran.err) == (5, "", 1, True), ran.err
         ballast.unlink()
@@ -543,6 +546,30 @@ def test_a_copy_of_a_running_cluster_is_another_cluster(embedded: Embedded, tmp_
         embedded.next_minute_is_good()
     finally:
         servers.kill(*servers.processes(copy))
+
+
+@linux_only
+def test_a_place_where_nothing_can_be_made_is_refused_in_one_line(fresh: Hlctl) -> None:
+    """A mistyped path must not keep the command trying."""
+    for command in ("start", "run"):
+        ran = fresh("db", command, HLCTL_DATA_DIR="/proc/hlctl/d")
+        assert (ran.code, ran.out, ran.err.count("\n")) == (6, "", 1)
+        assert "/proc/hlctl" in ran.err
+
+
+@linux_only
+def test_a_relative_path_in_a_folder_that_is_gone_is_refused_in_one_line(tmp_path: Path) -> None:
+    """There is nothing it could be relative to."""
+    gone = tmp_path / "gone"
+    lines = [
+        f"{shlex.quote(COMMAND.as_posix())} db {command}; echo $?" for command in ("start", "run", "status", "url")
+    ]
+    script = "; ".join([f"mkdir {gone} && cd {gone} && rmdir {gone}", *lines])
+    env = {"PATH": os.environ["PATH"], "HLCTL_DATA_DIR": "d", "HOME": str(tmp_path)}
+    ran = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.stdout.split() == ["6"] * 4, ran.stderr
+    assert ran.stderr.count("\n") == 4
+    assert ran.stderr.count("; set HLCTL_DATA_DIR to an absolute path\n") == 4
 
 
 def test_a_path_over_the_socket_limit_is_refused_in_one_line(fresh: Hlctl, tmp_path: Path) -> None:
