@@ -1,5 +1,6 @@
 """The embedded server under stress: each test hurts it for real, and the next minute must be good."""
 
+import fcntl
 import json
 import os
 import pwd
@@ -141,9 +142,9 @@ def ended(process: subprocess.Popen[str]) -> Ran:
     return Ran(process.returncode, out, err, time.monotonic() - began)
 
 
-def run_server(hlctl: Hlctl) -> subprocess.Popen[str]:
+def run_server(hlctl: Hlctl, **settings: str) -> subprocess.Popen[str]:
     """Start `db run` and return it once it answers."""
-    process = hlctl.start("db", "run")
+    process = hlctl.start("db", "run", **settings)
     url = url_of(hlctl)
     servers.until(lambda: process.poll() is not None or servers.answers(url))
     assert process.poll() is None, process.communicate()
@@ -157,12 +158,15 @@ def run_server(hlctl: Hlctl) -> subprocess.Popen[str]:
 def test_db_run_is_the_server_itself(embedded: Embedded) -> None:
     """No process of ours stays beside it; commands use it and never start a second; its log is on stderr."""
     assert embedded.hlctl("db", "stop").code == 0
-    server = run_server(embedded.hlctl)
+    server = run_server(embedded.hlctl, HLCTL_API_AUTHORIZATION="TOPSECRET")
+    assert b"TOPSECRET" not in Path(f"/proc/{server.pid}/environ").read_bytes()
     assert embedded.pid == server.pid
     assert embedded.hlctl("db", "start").out.startswith(f"server   running, pid {server.pid}\n")
     embedded.at(M)
     assert embedded.hlctl("snapshot").code == 0
     assert embedded.pid == server.pid
+    with (embedded.data / CLUSTER / "PG_VERSION").open() as life, pytest.raises(BlockingIOError):
+        fcntl.flock(life, fcntl.LOCK_EX | fcntl.LOCK_NB)  # by this lock other containers know that it lives
     server.send_signal(signal.SIGINT)
     ran = ended(server)
     assert (ran.code, ran.out) == (0, "")
