@@ -8,10 +8,12 @@ which fails below a directory that user cannot enter, so a private data director
 what root copied nobody else can change.
 """
 
+import errno
 import hashlib
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -20,6 +22,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from hlctl.errors import ConfigurationError, DatabaseUnusableError
 
@@ -84,8 +87,10 @@ cluster_name = 'hlctl'           # shown by ps
 _CONFIGURE = 'mkdir log && cat >>postgresql.conf && printf %s "$1" >pg_hba.conf && printf %s "$2" >pg_ident.conf'
 
 # PostgreSQL refuses to start while the number in its pid file is anybody's, or if the file is empty.
+_TIDY = f"rm -f postmaster.pid {SOCKET} {SOCKET}.lock && mkdir -p log"
+
 # The shell's exit hands the server over to init: it is nobody's zombie.
-_LAUNCH = f'rm -f postmaster.pid {SOCKET} {SOCKET}.lock && mkdir -p log && {{ "$@" >log/startup.log 2>&1 & }}'
+_LAUNCH = _TIDY + ' && { "$@" >log/startup.log 2>&1 & }'
 
 _SERVER = (
     *("-D", _HERE),
@@ -94,6 +99,11 @@ _SERVER = (
     *("-c", "unix_socket_permissions=0700"),  # root passes anyway
 )
 
+# `last_words` shows it to who waits for a server that logs elsewhere.
+_TO_STDERR = _TIDY + ' && echo "it logs to the standard error of hlctl db run" >log/startup.log'
+_FOREGROUND = ("-c", "logging_collector=off", "-c", "log_destination=stderr")
+
+_COMPLAINT = re.compile(r"(FATAL|PANIC|ERROR|error): .*")
 _NOT_YET = ("the database system is", "Consistent recovery state")  # what it logs when somebody knocks too early
 
 
@@ -216,15 +226,18 @@ def discard(data_dir: Path) -> None:
 
 
 def initdb(user: pwd.struct_passwd, folder: Path, data_dir: Path, *, keep: int) -> None:
-    """Make a cluster in the empty `folder`, configured and on disk; root and `user` may enter it as role hlctl.
+    """Make a cluster in the empty `folder`, with database hlctl and on disk; root and `user` enter it as role hlctl.
 
     Raises ConfigurationError as `usable_by` does, DatabaseUnusableError if it fails.
     """
-    program = usable_by(user, data_dir) / "initdb"
+    programs = usable_by(user, data_dir)
+    program = programs / "initdb"
     ident = "".join(f'hlctl "{name}" hlctl\n' for name in dict.fromkeys(("root", user.pw_name)))
     configure = ("/bin/sh", "-c", _CONFIGURE, "sh", "local all all peer map=hlctl\n", ident)
     _must(run(user, folder, [program, "-D", _HERE, *_INITDB], keep=keep))
     _must(run(user, folder, configure, text=_SETTINGS, keep=keep))
+    single = (programs / "postgres", "--single", "-F", "-D", _HERE, "-c", "exit_on_error=on", "postgres")
+    _must(run(user, folder, single, text="CREATE DATABASE hlctl\n", keep=keep))
     _must(run(user, folder, [program, "-D", _HERE, "--sync-only"], keep=keep))
 
 
@@ -237,9 +250,28 @@ def launch(user: pwd.struct_passwd, cluster: Path, data_dir: Path, *, keep: int)
     _must(run(user, cluster, ["/bin/sh", "-c", _LAUNCH, "sh", program, *_SERVER], keep=keep))
 
 
+def become(user: pwd.struct_passwd, cluster: Path, data_dir: Path, *, keep: int) -> NoReturn:
+    """Replace this process with a server in `cluster` that logs to stderr; the caller knows that none runs there.
+
+    Raises what `launch` raises.
+    """
+    program = usable_by(user, data_dir) / "postgres"
+    _must(run(user, cluster, ["/bin/sh", "-c", _TO_STDERR]))
+    os.chdir(cluster)
+    os.umask(0o077)
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+    os.set_inheritable(keep, True)  # noqa: FBT003 - os's signature
+    os.execve(program, (program, *_SERVER, *_FOREGROUND), _ENVIRONMENT)  # noqa: S606 - without a shell is what is meant
+
+
 def last_words(cluster: Path) -> str:
     """Return the last line of the server's log since it was started, its reason for dying if it gave one."""
     with suppress(OSError, ValueError):
+        if not os.statvfs(cluster).f_bavail:
+            return os.strerror(errno.ENOSPC)  # there is no room for its last words either
         newest = max((cluster / "log").glob("*.log"), key=lambda path: path.lstat().st_mtime_ns)
         lines = _tail(newest).rpartition("starting PostgreSQL")[2].splitlines()
         lines = [line for line in lines if not any(answer in line for answer in _NOT_YET)]
@@ -261,7 +293,9 @@ def _last_line(text: str) -> str:
 
 def _must(result: subprocess.CompletedProcess[str]) -> None:
     if result.returncode != 0:
-        raise DatabaseUnusableError(f"the embedded PostgreSQL cannot be set up: {_last_line(result.stderr)}")
+        first = _COMPLAINT.search(result.stderr)  # what follows are its consequences
+        reason = first[0] if first else _last_line(result.stderr)
+        raise DatabaseUnusableError(f"the embedded PostgreSQL cannot be set up: {reason}")
 
 
 def _runs(user: pwd.struct_passwd, programs: Path) -> bool:
@@ -282,17 +316,27 @@ def _copy(programs: Path, data_dir: Path) -> Path:
         return copied
     discard(data_dir)
     unfinished = _begin_copy()
-    (unfinished / _NOTE).write_bytes(os.fsencode(data_dir))
-    shutil.copytree(package, unfinished / package.name, ignore=_unneeded)
+    try:
+        (unfinished / _NOTE).write_bytes(os.fsencode(data_dir))
+        _copy_package(package, unfinished)
+        os.sync()  # a name must not outlive a power cut that its contents did not
+        unfinished.rename(COPIES / name)
+    except BaseException as exc:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(exc, shutil.Error):  # its text lists every file that was not copied
+            raise DatabaseUnusableError(f"PostgreSQL's programs cannot be copied: {exc.args[0][0][2]}") from None
+        raise
+    return copied
+
+
+def _copy_package(package: Path, folder: Path) -> None:
+    shutil.copytree(package, folder / package.name, ignore=_unneeded)
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.is_dir():
-        shutil.copytree(libraries, unfinished / libraries.name)
-    for folder, _, files in os.walk(unfinished):
-        for path in (Path(folder), *(Path(folder, file) for file in files)):
+        shutil.copytree(libraries, folder / libraries.name)
+    for parent, _, files in os.walk(folder):
+        for path in (Path(parent), *(Path(parent, file) for file in files)):
             path.chmod(0o755)  # the wheel may have been unpacked under a strict umask
-    os.sync()  # a name must not outlive a power cut that its contents did not
-    unfinished.rename(COPIES / name)
-    return copied
 
 
 def _begin_copy() -> Path:

@@ -190,6 +190,23 @@ def db_start(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     _finish(ctx, job, as_json=as_json)
 
 
+@db_app.command("run")
+def db_run(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Run the embedded server in the foreground, for a service manager, making it if there is none.
+
+    This process becomes PostgreSQL and logs to standard error. End it with SIGINT (KillSignal=SIGINT in systemd,
+    stopsignal=INT in supervisord, STOPSIGNAL SIGINT in a container): it rolls back what is open and exits with 0 at
+    once. SIGTERM waits until the last client has left, which may be for ever.
+    """
+
+    def job() -> "Result":
+        from hlctl.jobs import server
+
+        server.run(_settings(ctx))
+
+    _finish(ctx, job, as_json=as_json)
+
+
 @db_app.command("stop")
 def db_stop(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     """Stop the embedded server."""

@@ -1,5 +1,7 @@
 """`db`: the embedded server by hand."""
 
+from typing import NoReturn
+
 from hlctl import embedded
 from hlctl.errors import NoClusterError
 from hlctl.jobs.database import embedded_data_dir
@@ -13,6 +15,11 @@ def start(settings: Settings) -> ServerResult:
     was_running = embedded.status(data_dir).running
     embedded.ensure(data_dir, create=True)
     return _now(settings, did="nothing" if was_running else "started")
+
+
+def run(settings: Settings) -> NoReturn:
+    """Become the server, making the cluster if there is none; raises BusyError if it runs already."""
+    embedded.run(embedded_data_dir(settings))
 
 
 def stop(settings: Settings) -> ServerResult:

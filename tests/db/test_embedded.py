@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -495,6 +495,65 @@ def test_programs_the_servers_user_cannot_read_are_copied_once_and_removed(
         assert Path(f"/proc/{pid_of(fresh)}/exe").readlink().is_relative_to(copy)
         embedded.remove(fresh)
         assert not binaries.COPIES.exists()
+
+
+@contextmanager
+def tiny_disk() -> Iterator[Path]:
+    """Mount a disk with room for a few small files only."""
+    with tempfile.TemporaryDirectory() as folder:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "tmpfs", folder], check=False).returncode:
+            pytest.skip("mount: this root may not mount a file system")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+@root_only
+def test_programs_that_cannot_be_copied_for_want_of_room_leave_nothing(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's own error would list every file of the copy, and half a copy would stay for ever."""
+    package = binaries.locate().parents[1]
+    with tempfile.TemporaryDirectory() as private, tiny_disk() as small:
+        monkeypatch.setattr(binaries, "COPIES", small / "copies")
+        for folder in (package, package.with_name(f"{package.name}.libs")):
+            shutil.copytree(folder, Path(private, folder.name), copy_function=os.link)
+        monkeypatch.syspath_prepend(private)
+        with pytest.raises(DatabaseUnusableError, match="No space left on device") as caught:
+            embedded.ensure(fresh, create=True)
+        assert len(str(caught.value)) < 400
+        assert list((small / "copies").iterdir()) == []
+        assert not cluster_of(fresh).exists()
+
+
+@root_only
+def test_a_disk_too_full_for_a_word_in_the_log_is_named() -> None:
+    """The last line that fitted would be about something else."""
+    with tiny_disk() as small:
+        (small / "log").mkdir()
+        (small / "log" / "startup.log").write_text("LOG:  database system is ready to accept connections\n")
+        assert binaries.last_words(small).endswith("ready to accept connections")
+        with suppress(OSError), (small / "ballast").open("wb") as file:
+            file.write(bytes(1 << 16))
+        assert "No space left on device" in binaries.last_words(small)
+
+
+@root_only
+def test_a_lock_that_root_had_no_time_to_hand_over_is_handed_over_later(fresh: Path) -> None:
+    """Killed in between, root would leave a lock behind that the server's user cannot take."""
+    embedded.ensure(fresh, create=True)
+    lock = fresh / "hlctl.lock"
+    os.chown(lock, 0, 0)
+    embedded.stop(fresh)
+    assert lock.stat().st_uid == cluster_of(fresh).stat().st_uid
+    secret = fresh.parent / "secret"
+    secret.touch()
+    lock.unlink()
+    lock.hardlink_to(secret)
+    embedded.ensure(fresh, create=False)
+    assert secret.stat().st_uid == 0, "a hard link may name a file that is not ours to give away"
+    secret.unlink()
 
 
 def test_without_the_wheel_the_remedy_is_named(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,12 +54,13 @@ class Hlctl:
     settings: dict[str, str]
     home: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    command: tuple[str, ...] = (str(COMMAND),)
 
     def start(self, *args: str, before: Sequence[str] = (), **settings: str) -> subprocess.Popen[str]:
         """Start the command, with words `before` it as `env` or `unshare` take it, and return the process."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HLCTL_", "PG"))}
         process = subprocess.Popen(
-            [*before, COMMAND, *args],
+            [*before, *self.command, *args],
             env={**kept, "HOME": str(self.home), **self.settings, **settings},
             cwd=self.home,
             stdin=subprocess.DEVNULL,

@@ -20,6 +20,7 @@ FLOORS = (
     {"hlctl.clock", "hlctl.watchdog", "hlctl.minute", "hlctl.wire", "hlctl.universe"},
     {"hlctl.db", "hlctl.transport", "hlctl.settings"},
     {"hlctl.binaries"},
+    {"hlctl.cluster"},
     {"hlctl.embedded", "hlctl.exchange"},
     {"hlctl.access", "hlctl.migrate", "hlctl.store"},
     {"hlctl.results"},
