@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupt:
     """Remembers the first SIGINT or SIGTERM."""
@@ -15,19 +17,53 @@ class Interrupt:
     def __bool__(self) -> bool:
         return self.signal is not None
 
+    def remember(self, number: int, _frame: FrameType | None) -> None:
+        """Handle a signal."""
+        if self.signal is None:
+            self.signal = number
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, in the shape of Ctrl-C: both unwind the stack and clean up."""
+
+
+def remembered() -> Interrupt:
+    """Turn SIGINT and SIGTERM into a value to look at, from now on."""
+    interrupt = Interrupt()
+    for number in _SIGNALS:
+        signal.signal(number, interrupt.remember)
+    return interrupt
+
+
+def ignored() -> None:
+    """Let no signal change the exit status any more; the interpreter takes its time to end."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
 
 @contextmanager
 def deferred() -> Iterator[Interrupt]:
     """Turn SIGINT and SIGTERM into a value to look at; whatever handled them before does so again afterwards."""
-    interrupt = Interrupt()
-
-    def remember(number: int, _frame: FrameType | None) -> None:
-        if interrupt.signal is None:
-            interrupt.signal = number
-
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
-        yield interrupt
+        yield remembered()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def raising(interrupt: Interrupt) -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt and Terminated, also one that `interrupt` has seen before."""
+
+    def end(number: int, _frame: FrameType | None = None) -> None:
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    before = {number: signal.signal(number, end) for number in _SIGNALS}
+    try:
+        if interrupt.signal is not None:
+            end(interrupt.signal)
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
