@@ -190,7 +190,6 @@ def test_a_command_line_that_is_refused_is_one_document(make_hlctl: Prepared, co
         (("status", "--json", "extra"), "status"),
         (("--config", "status", "snapshot", "--json", "--frobnicate"), "snapshot"),
     ],
-    ids=" ".join,
 )
 def test_a_command_that_is_not_known_is_not_guessed(make_hlctl: Prepared, args: tuple[str, ...], command: str) -> None:
     """`command` is a command's name, or as much of one as was understood."""
@@ -336,7 +335,9 @@ def test_a_signal_after_the_document_changes_nothing(
     process = make_hlctl(HLCTL_DATA_DIR=str(tmp_path / "data")).start("db", "url", "--json")
     assert process.stdout is not None
     line = process.stdout.readline()
-    process.send_signal(number)
+    while process.poll() is None:
+        process.send_signal(number)
+        time.sleep(0.002)
     assert process.communicate(timeout=10) == ("", "")
     assert contract.check(line, process.returncode)["exit_code"] == 0
 
