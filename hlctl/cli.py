@@ -241,8 +241,6 @@ def _finish(ctx: typer.Context, job: Callable[[], "Result"], *, as_json: bool, i
 
     An answer is what its command is for, and is printed even with --quiet.
     """
-    from hlctl import render  # noqa: F401 - here and whole, since a signal may stop an import in the middle of a job
-
     result: Result | None = None
     error: HlctlError | None = None
     try:

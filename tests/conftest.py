@@ -60,10 +60,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def create_database(server: str) -> Iterator[Callable[..., str]]:
     """Return a function that makes a database and returns its name; none outlives the session."""
     made: list[str] = []
+    is_foreign = "TEST_DATABASE_URL" in os.environ
 
     def create(template: str = "template0", *, encoding: str | None = None) -> str:
         made.append(f"hlctl_test_{uuid.uuid4().hex[:12]}")
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(made[-1]), sql.Identifier(template))
+        if not is_foreign:
+            statement += sql.SQL(" STRATEGY FILE_COPY")  # without fsync three times as fast
         if encoding:
             statement += sql.SQL(" LOCALE_PROVIDER libc LOCALE 'C' ENCODING {}").format(sql.Literal(encoding))
         with psycopg.connect(server, autocommit=True) as conn:
@@ -71,7 +74,7 @@ def create_database(server: str) -> Iterator[Callable[..., str]]:
         return made[-1]
 
     yield create
-    if "TEST_DATABASE_URL" not in os.environ:
+    if not is_foreign:
         return  # the server goes with all of them, and dropping one takes longer than making it
     with psycopg.connect(server, autocommit=True) as conn:
         for name in made:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SOON = 0.01  # seconds until a signal is looked at again
 
 
 class Interrupt:
@@ -56,14 +57,29 @@ def deferred() -> Iterator[Interrupt]:
 def raising(interrupt: Interrupt) -> Iterator[None]:
     """Let SIGINT and SIGTERM raise KeyboardInterrupt and Terminated, also one that `interrupt` has seen before."""
 
-    def end(number: int, _frame: FrameType | None = None) -> None:
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    def end(number: int, frame: FrameType | None) -> None:
+        if number in _SIGNALS:
+            interrupt.remember(number, frame)
+        if _is_importing(frame):
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+            return
+        raise Terminated if interrupt.signal == signal.SIGTERM else KeyboardInterrupt
 
-    before = {number: signal.signal(number, end) for number in _SIGNALS}
+    before = {number: signal.signal(number, end) for number in (*_SIGNALS, signal.SIGALRM)}
     try:
-        if interrupt.signal is not None:
-            end(interrupt.signal)
+        if interrupt:
+            end(signal.SIGALRM, None)
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Tell whether a module is half loaded: what is raised there may be swallowed, and leaves the half behind."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+            return True
+        frame = frame.f_back
+    return False

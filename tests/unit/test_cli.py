@@ -56,3 +56,19 @@ def test_a_bug_in_the_text_is_one_line(tmp_path: Path) -> None:
     status, out, err = run("render.show = None", "db", "url", data_dir=tmp_path)
     assert (status, out) == (70, "")
     assert re.fullmatch(r"hlctl db url: hlctl has a bug: TypeError in cli\.py:\d+; please report it; .*\n", err)
+
+
+def test_a_signal_in_the_middle_of_an_import_waits_for_its_end(tmp_path: Path) -> None:
+    """Raised there it could be swallowed, and what is half loaded would have to be loaded again for the answer."""
+    (tmp_path / "slow.py").write_text(
+        "import os, signal; os.kill(os.getpid(), signal.SIGTERM); whole = sum(range(100)); print(whole)"
+    )
+    prepare = (
+        f"sys.path.insert(0, {str(tmp_path)!r}); from hlctl import settings; real = settings.load;"
+        "settings.load = lambda config: (__import__('slow'), __import__('time').sleep(5), real(config))[2]"
+    )
+    status, out, err = run(prepare, "db", "url", "--json", data_dir=tmp_path)
+    assert (status, err) == (143, "")
+    whole, document = out.splitlines(keepends=True)
+    assert whole == "4950\n"
+    assert contract.check(document, 143)["error"]["code"] == "interrupted"
