@@ -318,7 +318,7 @@ def test_a_signal_at_any_moment_of_a_short_command_is_one_document(
         time.sleep(whole * step / 12)
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
-        if process.returncode == -number and not out:
+        if process.returncode in {-number, 1} and not out and "cli.py" not in err:
             continue  # Python itself was not ready yet
         assert err == ""
         assert process.returncode in {0, code}

@@ -83,15 +83,6 @@ def test_an_empty_record_is_stale(hlctl: Hlctl) -> None:
     )
 
 
-def test_colour_forced_by_the_environment_never_reaches_the_json(with_universe: Hlctl) -> None:
-    """A pipeline under GITHUB_ACTIONS or FORCE_COLOR must be able to parse it."""
-    with_universe("snapshot")
-    for name in ("FORCE_COLOR", "GITHUB_ACTIONS"):
-        ran = with_universe("status", "--json", **{name: "1"})
-        assert "\x1b" not in ran.out
-        assert ran.document["result"]["run"]["status"] == "success"
-
-
 def test_a_terminal_shows_a_progress_bar_and_colour(with_universe: Hlctl, exchange: sim.Exchange) -> None:
     """For who watches; a pipe gets neither."""
     exchange.misbehave(None, sim.Fault(delay=0.05))
