@@ -8,9 +8,12 @@ def main() -> None:
     """Run the command line and end the process with its status, waiting for nobody: a thread may still be asking."""
     _open_streams()
     try:
-        from hlctl.cli import main as run  # noqa: PLC0415 - what goes wrong while it loads is told in one line too
+        from hlctl.jobs.interrupt import remembered  # noqa: PLC0415 - what goes wrong here is told in one line too
 
-        code = run()
+        interrupted = remembered()
+        from hlctl.cli import main as run  # noqa: PLC0415 - takes 100 ms, in which a signal shall not mean a traceback
+
+        code = run(interrupted=interrupted)
     except KeyboardInterrupt:
         code = 130
     except ImportError as exc:

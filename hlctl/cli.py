@@ -6,19 +6,18 @@ nor psycopg, and a command loads what it needs.
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from hlctl import __version__, logs
-from hlctl.errors import ExitCode, HlctlError, InterruptedRunError, UsageError
+from hlctl.errors import BugError, ExitCode, HlctlError, InterruptedRunError, UsageError
+from hlctl.jobs.interrupt import Interrupt, Terminated, ignored, raising, remembered
 from hlctl.watchdog import watchdog
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ class Invocation:
     config: Path | None
     quiet: bool
     log_level: str | None
+    interrupted: Interrupt  # by a signal that came before there was a job to end
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
@@ -66,7 +66,7 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    ctx.obj = Invocation(config=config, quiet=quiet, log_level=log_level)
+    ctx.obj = Invocation(config=config, quiet=quiet, log_level=log_level, interrupted=ctx.obj)
     if log_level is not None:
         _log_from(log_level)
 
@@ -140,7 +140,7 @@ def snapshot(
     def job() -> "Result":
         from hlctl.jobs import snapshot as snapshots
 
-        with _progress_bar("asking the exchange") as progress:
+        with _progress_bar("asking the exchange", wanted=not as_json) as progress:
             return snapshots.snapshot(_settings(ctx), align=align, progress=progress)
 
     _finish(ctx, job, as_json=as_json)
@@ -172,8 +172,8 @@ def demo(
     def job() -> "Result":
         from hlctl.jobs import demo as demos
 
-        with _progress_bar("asking the exchange") as progress:
-            return demos.demo(data=data, keep=keep, tell=_tell, progress=progress)
+        with _progress_bar("asking the exchange", wanted=not as_json) as progress:
+            return demos.demo(data=data, keep=keep, tell=_ignore if as_json else _tell, progress=progress)
 
     _finish(ctx, job, as_json=as_json, is_answer=True)
 
@@ -246,41 +246,42 @@ def db_url(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 # ---- the boundary: the only place where an exception becomes words and an exit code
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; never raises."""
+def main(args: Sequence[str] | None = None, *, interrupted: Interrupt | None = None) -> int:
+    """Run one command and return its exit status, which no signal changes any more; never raises.
+
+    A signal ends a job and nothing else: parsing and printing are short, and end with one whole answer.
+    """
     words = list(sys.argv[1:] if args is None else args) or ["--help"]
-    signal.signal(signal.SIGTERM, _terminate)
+    interrupted = remembered() if interrupted is None else interrupted
     try:
-        code = app(args=words, prog_name="hlctl", standalone_mode=False)
+        code = app(args=words, prog_name="hlctl", standalone_mode=False, obj=interrupted)
     except typer.TyperException as exc:
-        code = _refuse(words, exc)
-    except (KeyboardInterrupt, typer.Abort) as exc:
-        code = _signalled(exc)
+        code = _refuse(words, UsageError(exc.format_message()), getattr(exc, "ctx", None))
     except Exception as exc:  # noqa: BLE001 - whatever the boundary itself got wrong
-        with suppress(OSError, ValueError):
-            sys.stderr.write(f"hlctl has a bug: {_where(exc)}\n")
-        code = ExitCode.BUG
+        code = _refuse(words, _bug(exc))
     _flush()
+    ignored()
     return int(code or 0)
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, in the shape of Ctrl-C: both unwind the stack and clean up."""
+def _refuse(words: Sequence[str], error: HlctlError, ctx: typer.Context | None = None) -> ExitCode:
+    """Turn what no command has caught into one line, or into the envelope where it was asked for."""
+    command = ctx.command_path.partition(" ")[2] if ctx is not None else ""
+    try:
+        return _report(command or _command_in(words), None, error, as_json="--json" in words, show_result=False)
+    except Exception as exc:  # noqa: BLE001 - the renderer is what is broken
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{_bug(exc)}\n")
+        return ExitCode.BUG
 
 
-def _signalled(exc: BaseException) -> ExitCode:
-    """Return the exit code of an interruption, which the parser may have wrapped."""
-    return ExitCode.SIGTERM if isinstance(exc.__cause__ or exc, _Terminated) else ExitCode.SIGINT
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
-
-
-def _refuse(words: Sequence[str], exc: typer.TyperException) -> int:
-    """Turn the parser's complaint into one line, or into the envelope where it was asked for."""
-    command = next((word for word in words if not word.startswith("-")), "")
-    return _report(command, None, UsageError(exc.format_message()), as_json="--json" in words, show_result=False)
+def _command_in(words: Sequence[str]) -> str:
+    """Name the first command in a command line; empty if there is none."""
+    names = {command.name for command in app.registered_commands}
+    names |= {f"db {command.name}" for command in db_app.registered_commands}
+    spoken = [word for word in words if not word.startswith("-")]
+    pairs = (f"{word} {follower}" for word, follower in zip(spoken, [*spoken[1:], ""], strict=False))
+    return next((name for pair in pairs for name in (pair, pair.partition(" ")[0]) if name in names), "")
 
 
 def _finish(ctx: typer.Context, job: Callable[[], "Result"], *, as_json: bool, is_answer: bool = False) -> None:
@@ -291,17 +292,18 @@ def _finish(ctx: typer.Context, job: Callable[[], "Result"], *, as_json: bool, i
     result: Result | None = None
     error: HlctlError | None = None
     try:
-        result = job()
+        with raising(ctx.obj.interrupted):
+            result = job()
         error = result.failure
     except HlctlError as exc:
         logging.getLogger(__name__).debug("cause", exc_info=exc)
         error = exc
     except KeyboardInterrupt as exc:
         error = InterruptedRunError()
-        error.exit_code = _signalled(exc)
+        error.exit_code = ExitCode.SIGTERM if isinstance(exc, Terminated) else ExitCode.SIGINT
     except Exception as exc:  # the last line of defence: no traceback reaches an operator
         logging.getLogger(__name__).debug("bug", exc_info=exc)
-        error = HlctlError(f"hlctl has a bug: {_where(exc)}", remedy="please report it; --log-level debug tells more")
+        error = _bug(exc)
     command = ctx.command_path.partition(" ")[2]
     is_good = result is not None and result.exit_code is ExitCode.OK
     show_result = error is None and not (ctx.obj.quiet and is_good and not is_answer)
@@ -327,7 +329,7 @@ def _report(
     return code
 
 
-def _where(exc: BaseException) -> str:
+def _bug(exc: Exception) -> BugError:
     """Name an unexpected exception by its type and its place in hlctl: its text might hold a secret."""
     place, trace = "", exc.__traceback__
     while trace is not None:
@@ -336,7 +338,7 @@ def _where(exc: BaseException) -> str:
             place = f" in {file.name}:{trace.tb_lineno}"
         trace = trace.tb_next
     sqlstate = getattr(exc, "sqlstate", None)
-    return f"{type(exc).__name__}{f' ({sqlstate})' if sqlstate else ''}{place}"
+    return BugError(f"hlctl has a bug: {type(exc).__name__}{f' ({sqlstate})' if sqlstate else ''}{place}")
 
 
 def _flush() -> None:
@@ -370,11 +372,15 @@ def _tell(text: str) -> None:
         sys.stderr.write(f"{text}\n")
 
 
+def _ignore(_text: str) -> None:
+    """Say nothing: beside a JSON document, stderr has logs only."""
+
+
 @contextmanager
-def _progress_bar(words: str) -> Iterator[Callable[[int, int], None]]:
+def _progress_bar(words: str, *, wanted: bool) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal; elsewhere nothing."""
     stream: TextIO = sys.stderr
-    if not stream.isatty():
+    if not (wanted and stream.isatty()):
         yield lambda _done, _total: None
         return
     from rich.console import Console

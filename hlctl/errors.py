@@ -45,6 +45,12 @@ class HlctlError(Exception):
             self.remedy = remedy
 
 
+class BugError(HlctlError):
+    """hlctl has a bug."""
+
+    remedy = "please report it; --log-level debug tells more"
+
+
 class UsageError(HlctlError):
     """The command line is not understood."""
 

@@ -61,7 +61,8 @@ def document(command: str, code: ExitCode, result: Result | None, error: HlctlEr
             "error": None
             if error is None
             else {"code": error.code, "message": clean(str(error)), "remedy": clean(error.remedy)},
-        }
+        },
+        allow_nan=False,
     )
 
 

@@ -46,23 +46,27 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     started = subprocess.run(
         [*HLCTL, "db", "start", "--json"], env=env, check=True, capture_output=True, text=True, timeout=120
     )
-    url = make_conninfo(json.loads(started.stdout)["result"]["url"], dbname="postgres")
-    with psycopg.connect(url, autocommit=True) as conn:  # what the tests leave here no power cut needs to spare
-        conn.execute("ALTER SYSTEM SET fsync = off")
+    server = make_conninfo(json.loads(started.stdout)["result"]["url"], dbname="postgres")
+    with psycopg.connect(server, autocommit=True) as conn:  # it need not outlive a power cut
+        for setting in ("fsync", "full_page_writes"):
+            conn.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
         conn.execute("SELECT pg_reload_conf()")
-    yield url
+    yield server
     subprocess.run([*HLCTL, "db", "stop"], env=env, check=True, capture_output=True, timeout=120)
     shutil.rmtree(folder)  # pytest keeps the folders of three sessions
 
 
 @pytest.fixture(scope="session")
 def create_database(server: str) -> Iterator[Callable[..., str]]:
-    """Return a function that makes a database and returns its name; all are dropped at the end."""
+    """Return a function that makes a database and returns its name; none outlives the session."""
     made: list[str] = []
+    is_foreign = "TEST_DATABASE_URL" in os.environ
 
     def create(template: str = "template0", *, encoding: str | None = None) -> str:
         made.append(f"hlctl_test_{uuid.uuid4().hex[:12]}")
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(made[-1]), sql.Identifier(template))
+        if not is_foreign:
+            statement += sql.SQL(" STRATEGY FILE_COPY")  # without fsync three times as fast
         if encoding:
             statement += sql.SQL(" LOCALE_PROVIDER libc LOCALE 'C' ENCODING {}").format(sql.Literal(encoding))
         with psycopg.connect(server, autocommit=True) as conn:
@@ -70,8 +74,8 @@ def create_database(server: str) -> Iterator[Callable[..., str]]:
         return made[-1]
 
     yield create
-    if "TEST_DATABASE_URL" not in os.environ:  # the whole server goes
-        return
+    if not is_foreign:
+        return  # the server goes with all of them, and dropping one takes longer than making it
     with psycopg.connect(server, autocommit=True) as conn:
         for name in made:
             conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

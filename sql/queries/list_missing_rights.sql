@@ -29,8 +29,8 @@ wanted (access, privilege, object, columns, needed_by) AS (
     FROM (VALUES
       ('INSERT', 'wallets', '{address}', '{refresh-universe}'),
       ('INSERT', 'wallet_universe_runs',
-       '{as_of_ts, status, source, n_requested, n_received, entered_count, exited_count, duration_ms, rows_seen,
-         rows_rejected, error}', '{refresh-universe}'),
+       '{as_of_ts, status, source, n_requested, n_received, entered_count, exited_count, churn_warning_count, duration_ms,
+         rows_seen, rows_rejected, error}', '{refresh-universe}'),
       ('INSERT', 'wallet_universe_members',
        '{run_id, wallet_id, rank, month_pnl, month_roi, account_value, month_volume}', '{refresh-universe}'),
       ('DELETE', 'wallet_universe_current', NULL, '{refresh-universe}'),

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from hlctl import access, db, migrate, store
 from hlctl.access import Access, Right
-from hlctl.model import Attempt, Held, LeaderboardRow, MissingReason, Rules, Selection, Source, Transport
+from hlctl.model import Attempt, Held, LeaderboardRow, MissingReason, Rules, Source, Transport
 
 M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
 RULES = Rules(
@@ -59,9 +59,14 @@ def refresh(conn: db.Connection, *numbers: int) -> None:
     store.list_current_universe(conn)
     row = {"month_pnl": Decimal(1), "month_roi": Decimal(0), "month_volume": Decimal(0), "account_value": Decimal(5)}
     members = tuple(LeaderboardRow(address=f"0x{number:040x}", **row) for number in numbers)
-    chosen = Selection(members=members, rows_seen=2, rows_rejected=0)
+    store.find_stored_members(conn)
     store.replace_universe(
-        conn, chosen, source=Source.STATS_DATA, n_requested=2, entered=[], exited=[], duration_ms=1
+        conn,
+        Refresh(
+            run_id=None, source=Source.STATS_DATA, n_requested=2, n_received=2, entered=(), exited=(), turnover=None,
+            churn_warning_count=0, rows_seen=2, rows_rejected=0, duration_ms=1,
+        ),
+        members,
     )  # fmt: skip
     store.add_failed_refresh(conn, n_requested=2, duration_ms=1, rows_seen=0, rows_rejected=0, error="x")
     store.read_universe(conn)
@@ -73,6 +78,7 @@ def snapshot(conn: db.Connection) -> None:
     minute = store.take_minute(conn, lead=timedelta(0)).minute
     store.list_recent_requests(conn)
     store.read_clock(conn)
+    store.retake_minute(conn, minute, uuid4())
     for answer in (MissingReason.LATE, Held(M, {})):
         task = store.list_task(conn, minute)
         attempt = Attempt(attempt_id=uuid4(), host="h", version="1", duration_ms=1, error=None)

@@ -3,13 +3,13 @@
 They import nothing of hlctl but its model and the simulated exchange.
 """
 
-import json
 import os
+import pty
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from hlctl import sim
+from tests import contract
 from tests.e2e.oracle import after, assert_nothing_false, assert_whole
 
 M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
@@ -39,12 +40,8 @@ class Ran:
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the JSON document on stdout."""
-        found: dict[str, Any] = json.loads(self.out)
-        assert set(found) == {"schema_version", "command", "exit_code", "result", "error"}
-        assert found["schema_version"] == 1
-        assert found["exit_code"] == self.code
-        return found
+        """Return the JSON document on stdout, held to docs/json.md."""
+        return contract.check(self.out, self.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +75,23 @@ class Hlctl:
         out, err = process.communicate(timeout=120)
         assert "Traceback" not in out + err or "debug" in args
         return Ran(process.returncode, out, err, time.monotonic() - began)
+
+
+def on_a_terminal(hlctl: Hlctl, *args: str, **settings: str) -> Ran:
+    """Run a command with a terminal for all it prints, which comes back as its output."""
+    master, slave = pty.openpty()
+    env = {"PATH": os.environ["PATH"], "HOME": str(hlctl.home), "TERM": "xterm-256color", **hlctl.settings, **settings}
+    began = time.monotonic()
+    with subprocess.Popen(
+        [COMMAND, *args], env=env, cwd=hlctl.home, stdin=slave, stdout=slave, stderr=slave
+    ) as process:
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):  # the terminal's end when the last writer is gone
+            while piece := os.read(master, 65536):
+                shown += piece
+    os.close(master)
+    return Ran(process.returncode, shown.decode().replace("\r\n", "\n"), "", time.monotonic() - began)
 
 
 def rows_of(database: str) -> Callable[..., list[tuple[Any, ...]]]:

@@ -68,7 +68,7 @@ def test_an_edited_migration_is_refused(hlctl: Hlctl, database: str) -> None:
     ("args", "command"),
     [
         (("snapshot", "--frobnicate"), "snapshot"),
-        (("nonsense",), "nonsense"),
+        (("nonsense",), ""),
         (("snapshot", "extra"), "snapshot"),
         (("db",), "db"),
         (("--log-level", "loud", "status"), "status"),
@@ -81,9 +81,9 @@ def test_a_command_line_that_is_not_understood_is_one_line_and_exit_2(
     hlctl = make_hlctl()
     ran = hlctl(*args)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert ran.err.startswith(f"hlctl {command}: ") or args[0] == "--log-level"
-    error = hlctl(*args, "--json").document["error"]
-    assert error["code"] == "usage"
+    assert ran.err.startswith(f"hlctl {command}".rstrip() + ": ")
+    found = hlctl(*args, "--json").document
+    assert (found["command"], found["error"]["code"]) == (command, "usage")
 
 
 def test_a_misspelt_setting_is_exit_6_for_every_command(make_hlctl: Callable[..., Hlctl]) -> None:

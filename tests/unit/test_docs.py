@@ -74,7 +74,8 @@ def test_the_readme_names_every_setting_with_its_default() -> None:
 
 def test_every_hlctl_name_in_the_docs_is_a_setting() -> None:
     """A misspelt one would be refused at run time."""
-    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "crontab.example", *UNITS):
+    pages = (*ROOT.glob("*.md"), *(ROOT / "docs").iterdir())
+    for file in (*pages, ROOT / "crontab.example", *UNITS):
         named = set(re.findall(r"\bHLCTL_[A-Z_]+[A-Z]", file.read_text()))
         assert named <= KNOWN, file.name
 
@@ -122,6 +123,12 @@ def test_the_crontab_ends_with_a_newline_and_has_no_per_cent_sign() -> None:
     text = (ROOT / "crontab.example").read_text()
     assert text.endswith("\n")
     assert "%" not in text
+
+
+def test_the_readme_leads_to_every_page_of_the_docs() -> None:
+    """A page nobody is led to is not read; and none is led to a page that is not there."""
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").iterdir()}
+    assert set(re.findall(r"`(docs/[\w.-]+)`", README)) == pages
 
 
 def test_the_gate_runs_the_readmes_own_commands() -> None:

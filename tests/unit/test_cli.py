@@ -1,0 +1,74 @@
+"""The boundary of the command line: what goes wrong outside of a command's work ends in one answer too."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import contract
+
+PROBE = (
+    "import sys; from hlctl import cli, render; from hlctl.jobs.interrupt import Interrupt; interrupted = Interrupt();"
+)
+RUN = "sys.exit(cli.main(sys.argv[1:], interrupted=interrupted))"
+
+
+def run(prepare: str, *args: str, data_dir: Path) -> tuple[int, str, str]:
+    """Run the command line in a process of its own, which `prepare` has done something to."""
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{PROBE}{prepare};{RUN}", *args],
+        env={"HLCTL_DATA_DIR": str(data_dir)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(2, 130), (15, 143)])
+def test_a_signal_before_the_job_ends_it_before_it_begins(tmp_path: Path, number: int, code: int) -> None:
+    """It came while modules were loading, and must not be lost."""
+    status, out, err = run(f"interrupted.remember({number}, None)", "db", "url", "--json", data_dir=tmp_path)
+    assert (status, err) == (code, "")
+    assert contract.check(out, code)["error"]["code"] == "interrupted"
+
+
+def test_a_result_that_cannot_be_printed_is_a_bug_in_one_document(tmp_path: Path) -> None:
+    """Not half a document, and not the words of an exception."""
+    status, out, err = run("render.plain = None", "db", "url", "--json", data_dir=tmp_path)
+    assert (status, err) == (70, "")
+    error = contract.check(out, 70)["error"]
+    assert re.fullmatch(r"hlctl has a bug: TypeError in render\.py:\d+", error["message"])
+
+
+def test_a_renderer_that_cannot_print_at_all_is_one_line_of_the_log(tmp_path: Path) -> None:
+    """The last resort: no traceback, and still 70."""
+    status, out, err = run("render.document = None", "db", "url", "--json", data_dir=tmp_path)
+    assert (status, out) == (70, "")
+    assert re.fullmatch(r"hlctl has a bug: TypeError in cli\.py:\d+\n", err)
+
+
+def test_a_bug_in_the_text_is_one_line(tmp_path: Path) -> None:
+    """With the command it happened in."""
+    status, out, err = run("render.show = None", "db", "url", data_dir=tmp_path)
+    assert (status, out) == (70, "")
+    assert re.fullmatch(r"hlctl db url: hlctl has a bug: TypeError in cli\.py:\d+; please report it; .*\n", err)
+
+
+def test_a_signal_in_the_middle_of_an_import_waits_for_its_end(tmp_path: Path) -> None:
+    """Raised there it could be swallowed, and what is half loaded would have to be loaded again for the answer."""
+    (tmp_path / "slow.py").write_text(
+        "import os, signal; os.kill(os.getpid(), signal.SIGTERM); whole = sum(range(100)); print(whole)"
+    )
+    prepare = (
+        f"sys.path.insert(0, {str(tmp_path)!r}); from hlctl import settings; real = settings.load;"
+        "settings.load = lambda config: (__import__('slow'), __import__('time').sleep(5), real(config))[2]"
+    )
+    status, out, err = run(prepare, "db", "url", "--json", data_dir=tmp_path)
+    assert (status, err) == (143, "")
+    whole, document = out.splitlines(keepends=True)
+    assert whole == "4950\n"
+    assert contract.check(document, 143)["error"]["code"] == "interrupted"
