@@ -36,6 +36,7 @@ Progress = Callable[[int, int], None]
 """Told how many wallets are answered, and how many are asked."""
 
 _PREPARATION = 45.0  # seconds in which database, schema and universe must be there
+_FIRST_UNIVERSE = 30.0  # seconds of these for a leaderboard, on a fresh embedded database
 _NAP = 0.1  # how often a waiting run looks for a signal, in seconds
 _LONGEST_WAIT = 20.0  # between two readings of the database's clock, which also keep the idle transaction alive
 _RECONNECT_AFTER = 0.5  # seconds between two attempts to get a lost database back
@@ -165,7 +166,7 @@ def _prepare(conn: db.Connection, settings: Settings) -> None:
     """See to the schema, the universe and the partitions, in short transactions of their own."""
     prepare(conn, may_migrate=is_embedded(settings), command="snapshot")
     if is_embedded(settings):
-        require_universe(conn, settings)
+        require_universe(conn, settings, seconds=_FIRST_UNIVERSE)
     try:
         with db.transaction(conn):
             store.ensure_partitions(conn, days=_PARTITIONS_AHEAD)

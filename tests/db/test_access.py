@@ -13,7 +13,7 @@ from psycopg import sql
 
 from hlctl import access, db, migrate, store
 from hlctl.access import Access, Right
-from hlctl.model import Attempt, Held, LeaderboardRow, MissingReason, Rules, Source, Transport
+from hlctl.model import Attempt, Held, LeaderboardRow, MissingReason, Refresh, Rules, Source, Transport
 
 M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
 RULES = Rules(

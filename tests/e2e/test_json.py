@@ -27,11 +27,15 @@ COMMANDS = (
     "status",
     "demo",
     "db start",
+    "db run",
     "db stop",
     "db status",
     "db url",
 )
 """Every command; tests/unit/test_json_docs.py holds that none is left out."""
+
+ANSWERING = tuple(command for command in COMMANDS if command != "db run")
+"""Those that come to an end of their own when all is well."""
 
 EMBEDDED = tuple(command for command in COMMANDS if command.startswith("db "))
 NOWHERE = "postgresql://u:secret@127.0.0.1:1/x"
@@ -89,7 +93,7 @@ def broken(
                 return make_hlctl(HLCTL_DATABASE_URL=empty_database), []
             case "demo":
                 return make_hlctl(), ["--data", str(tmp_path)]
-            case "db start" | "db url":
+            case "db start" | "db run" | "db url":
                 return make_hlctl(HLCTL_DATABASE_URL=NOWHERE), []
         return make_hlctl(HLCTL_DATA_DIR=str(tmp_path / "none")), []
 
@@ -131,7 +135,7 @@ def assert_shown(name: str, ran: Ran, paths: dict[Path, str]) -> None:
     )
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ANSWERING)
 def test_success_is_one_document_as_the_page_shows_it(prepared: Prepared, command: str, data_dir: Path) -> None:
     """Whatever an environment says about colour, and beside nothing: stderr stays empty."""
     ran = prepared(command)(*command.split(), "--json", HLCTL_UNIVERSE_SIZE=SHORT, **COLOURFUL)
@@ -156,7 +160,7 @@ def test_failure_is_one_document_as_the_page_shows_it(
     assert_shown(f"{command} fails", ran, {tmp_path / "none": "/var/lib/hlctl", tmp_path: "recorded"})
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ANSWERING)
 def test_a_terminal_gets_the_same_document_and_nothing_around_it(prepared: Prepared, command: str) -> None:
     """No colour, no progress bar, no word about what goes on, though all of it is the same terminal."""
     ran = on_a_terminal(prepared(command), *command.split(), "--json", **COLOURFUL)

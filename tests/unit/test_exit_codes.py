@@ -16,9 +16,6 @@ TABLE = {
         [cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if re.match(r"\| \d", line)
     )
 }
-UNREACHED = {ExitCode.FOUND}
-"""Nothing returns it yet. Once something does, the table must name its test, and it must leave this set."""
-
 STATUS = re.compile(r"\b(code|returncode|exit_code)\b|\.wait\(")
 
 
@@ -61,20 +58,10 @@ def test_the_table_has_every_code_under_its_name() -> None:
     assert all(meaning and remedy for _, meaning, remedy, _ in TABLE.values())
 
 
-@pytest.mark.parametrize("code", [code for code in ExitCode if code not in UNREACHED])
+@pytest.mark.parametrize("code", list(ExitCode))
 def test_every_code_is_reached_by_the_tests_named_beside_it(code: ExitCode) -> None:
     """Each exists, runs the command, and compares an exit status with the code."""
     assert named_for(code), f"docs/exit-codes.md: no test reaches {code.value}"
     for test in named_for(code):
         assert test.startswith("tests/e2e/")
         assert code.value in statuses(function(test)), f"{test} asserts no exit status {code.value}"
-
-
-@pytest.mark.parametrize("code", UNREACHED)
-def test_a_code_that_nothing_reaches_is_one_that_nothing_returns(code: ExitCode) -> None:
-    """The exception ends by itself."""
-    used = [
-        file.name for file in (ROOT / "hlctl").rglob("*.py") if re.search(rf"ExitCode\.{code.name}\b", file.read_text())
-    ]
-    assert used == [], f"{code.name} is returned now: name the test that reaches it, and take it out of UNREACHED"
-    assert named_for(code) == []
