@@ -4,10 +4,8 @@
 read of the socket itself gets what is left of the budget of time and bytes: status line, headers, TLS and body alike.
 """
 
-import errno
 import http.client
 import os
-import resource
 import socket
 import ssl
 import threading
@@ -43,9 +41,6 @@ USER_AGENT = f"hlctl/{__version__} (+audited position record; one run a minute)"
 CHUNK = 256 * 2**10
 _MAX_HEAD = 64 * 2**10  # bytes that an answer may have beside its body
 _MAX_RETRY_AFTER = 3600.0
-_NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
-_SPARE_DESCRIPTORS = 6  # for SQL files, the database and what Python opens; the lowest free one is taken first
-_NAP = 0.05  # between two looks for a free file descriptor, in seconds
 
 _Addresses = Sequence[tuple[int, int, int, str, Any]]
 """As socket.getaddrinfo gives them."""
@@ -143,7 +138,7 @@ def _open_socket(connection: HTTPConnection) -> socket.socket:
     for untried, (family, kind, protocol, _name, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
         sock: socket.socket | None = None
         try:
-            sock = _new_socket(family, kind, protocol)
+            sock = _BoundSocket(family, kind, protocol)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(_left() / untried)
             sock.connect(address)
@@ -156,16 +151,6 @@ def _open_socket(connection: HTTPConnection) -> socket.socket:
     if isinstance(problem, TimeoutError):
         raise ConnectTimeoutError(connection, "no answer to the connection attempt") from problem
     raise NewConnectionError(connection, f"{problem}") from problem
-
-
-def _new_socket(family: int, kind: int, protocol: int) -> socket.socket:
-    """Open a socket, unless few file descriptors would be left: the rest of the run needs some too."""
-    sock = _BoundSocket(family, kind, protocol)
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and sock.fileno() >= most - _SPARE_DESCRIPTORS:
-        sock.close()
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    return sock
 
 
 class _Connection(HTTPConnection):
@@ -256,7 +241,7 @@ class Transport:
         response: Response | None = None
         whole = False
         try:
-            response = self._answer(request, seconds)
+            response = self._adapter.send(request, stream=True, timeout=seconds, verify=True)
             _require_ok(response)
             declared = _require_length(response, limit)
             received = 0
@@ -276,20 +261,6 @@ class Transport:
                     response.raw.release_conn()
                 else:  # what is left on this connection belongs to nobody
                     response.raw.close()
-
-    def _answer(self, request: PreparedRequest, seconds: float) -> Response:
-        """Send, and return the answer with its body unread.
-
-        While file descriptors are short, wait for one or for an idle connection: failing at once would use up wallet
-        after wallet while a few connections work.
-        """
-        while True:
-            try:
-                return self._adapter.send(request, stream=True, timeout=seconds, verify=True)
-            except rq.ConnectionError as exc:
-                if _left() <= _NAP or not any(getattr(c, "errno", None) in _NO_DESCRIPTOR for c in _causes(exc)):
-                    raise
-            time.sleep(_NAP)
 
 
 def _require_length(response: Response, limit: int) -> bool:

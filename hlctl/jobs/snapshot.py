@@ -43,7 +43,7 @@ _RECONNECT_AFTER = 0.5  # seconds between two attempts to get a lost database ba
 _LAST_REPLY = 1.0  # seconds before the end of a run at which nothing more is expected of the database
 _PARTITIONS_AHEAD = 2  # days
 _MISSED_REFRESHES = 2  # after so many refresh periods the universe is old
-_OTHER_FILES = 24  # that a run has open beside its connections to the exchange
+_OTHER_FILES = 16  # that a run may have open beside its connections to the exchange
 
 
 @dataclass(slots=True)

@@ -1,6 +1,5 @@
 """What a run may cost whatever the world does: memory, time to resolve a name and to connect, file descriptors."""
 
-import resource
 import shutil
 import socket
 import subprocess
@@ -170,20 +169,4 @@ def test_a_dead_address_does_not_hide_a_good_one(
         process.communicate(timeout=60)
     assert process.returncode == 0
     assert rows("SELECT wallets_succeeded, retries FROM ingest_runs") == [(200, 0)]
-    next_minute_is_good()
-
-
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit is not here: no other process can be limited")
-def test_too_few_file_descriptors_slow_a_run_down_and_lose_nothing(
-    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: Check
-) -> None:
-    """A connection that cannot be opened waits for one, instead of failing wallet after wallet while others work."""
-    exchange.misbehave(None, sim.Fault(delay=0.05))
-    process = with_universe.start("snapshot", HLCTL_MAX_CONCURRENCY="40", HLCTL_REQUEST_TIMEOUT="2")
-    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (24, 24))
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, ""), out
-    assert 2 <= exchange.max_in_flight < 24, "there was no shortage"
-    assert rows("SELECT wallets_succeeded FROM ingest_runs") == [(200,)]
-    assert_nothing_false(rows, exchange)
     next_minute_is_good()

@@ -300,22 +300,22 @@ def test_a_working_directory_that_cannot_be_used(
     assert_whole(rows, exchange, M)
 
 
-@pytest.mark.parametrize("concurrency", [8, 64])
-def test_with_32_open_files_a_minute_is_whole(
-    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, concurrency: int
+@pytest.mark.parametrize(("files", "concurrency", "at_once"), [(32, 8, 8), (32, 64, 16), (20, 8, 4)])
+def test_with_few_open_files_a_minute_is_whole(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, files: int, concurrency: int, at_once: int
 ) -> None:
-    """More requests at once than files allow are not tried; the log says so."""
+    """More requests at once than files allow are not tried, and fail for nobody; the log says so."""
     exchange.misbehave(None, sim.Fault(delay=0.02))
     ran = run_with(
         environment(with_universe, HLCTL_MAX_CONCURRENCY=str(concurrency)),
         COMMAND,
         "snapshot",
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
     )
-    assert ran.returncode == 0
-    said = "hlctl: WARNING: only 8 requests at once: this process may have no more than 32 files open\n"
-    assert ran.stderr == (said if concurrency == 64 else "")
-    assert exchange.max_in_flight == 8
+    said = f"only {at_once} requests at once: this process may have no more than {files} files open"
+    assert (ran.returncode, ran.stderr) == (0, "" if at_once == concurrency else f"hlctl: WARNING: {said}\n")
+    assert exchange.max_in_flight == at_once
+    assert rows("SELECT retries FROM ingest_runs") == [(0,)]
     assert_whole(rows, exchange, M)
 
 
