@@ -48,8 +48,7 @@ class Exchange:
         limit = wire.MAX_LEADERBOARD_BYTES
         if source is Source.STATS_DATA:
             return self._transport.get(self._leaderboard_url, seconds=bound, limit=limit)
-        body = self._transport.post(self._info, b'{"type":"leaderboard"}', seconds=bound, limit=limit)
-        return iter((body,))
+        return self._transport.stream(self._info, b'{"type":"leaderboard"}', seconds=bound, limit=limit)
 
 
 class Fetch:

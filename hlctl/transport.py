@@ -220,10 +220,14 @@ class Transport:
 
         The whole exchange of bytes takes at most `seconds`, the answer at most `limit` bytes.
         """
+        return b"".join(self.stream(template, body, seconds=seconds, limit=limit))
+
+    def stream(self, template: PreparedRequest, body: bytes, *, seconds: float, limit: int) -> Iterator[bytes]:
+        """Do the same and return the answer's body in pieces, which must be read in the thread that called."""
         request = template.copy()
         request.body = body
         request.headers["Content-Length"] = str(len(body))
-        return b"".join(self._send(request, seconds=seconds, limit=limit))
+        return self._send(request, seconds=seconds, limit=limit)
 
     def get(self, url: str, *, seconds: float, limit: int) -> Iterator[bytes]:
         """Send a GET without credentials and return the answer's body in pieces; raises RequestFailedError.
