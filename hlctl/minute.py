@@ -24,6 +24,7 @@ END_BY = 57.0
 
 STATE_WEIGHT = 2  # of one clearinghouseState request (api.md 3.1)
 RATE_WINDOW = 60.0
+_ON_ITS_WAY = 0.5  # seconds: a request may reach the exchange so much later than it was sent, beside one that did not
 _SAFE_SHARE = 5 / 6  # of the exchange's limit: others may share the address
 
 _EARLY, _LATE = timedelta(seconds=-5), timedelta(seconds=65)  # how far the exchange's clock may be from the minute
@@ -122,7 +123,7 @@ class Plan:
         self._extra = math.ceil(_RETRY_SHARE * min(len(wallets), capacity / (1 + _RETRY_SHARE)))
         # The runs before are known by the second: a pace that leaves room for one second's requests never has to wait
         # for them, and so does not fall behind from minute to minute.
-        self._pace = (deadline + 1.0) / capacity if len(wallets) > capacity else 0.0
+        self._pace = (deadline + 1.0 + _ON_ITS_WAY) / capacity if len(wallets) > capacity else 0.0
         self._resume = -math.inf
         self._cool_downs = 0
         self._heard = False
@@ -148,16 +149,17 @@ class Plan:
         return Send(wallet)
 
     def _free_at(self, now: float) -> float:
-        """Return the earliest time at which one more request fits into the last 60 s."""
-        while self._sent and self._sent[0] <= now - RATE_WINDOW:
+        """Return the earliest time at which one more request fits into the last 60 s, as the exchange sees them."""
+        window = RATE_WINDOW + _ON_ITS_WAY
+        while self._sent and self._sent[0] <= now - window:
             self._sent.popleft()
-        earlier = sorted(((at, count) for count, at in self._sent_before if at > now - RATE_WINDOW))
+        earlier = sorted(((at, count) for count, at in self._sent_before if at > now - window))
         excess = len(self._sent) + sum(count for _, count in earlier) - self._capacity + 1
         for at, count in heapq.merge(earlier, ((at, 1) for at in self._sent)):
             if excess <= 0:
                 break
             excess -= count
-            now = at + RATE_WINDOW
+            now = at + window
         return now
 
     def _count(self, wallet: Wallet, now: float) -> None:

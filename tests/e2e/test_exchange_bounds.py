@@ -109,7 +109,9 @@ def elsewhere(with_universe: Hlctl, tmp_path: Path) -> Callable[..., "subprocess
             script += f"mount --bind {tmp_path / str(number)} {path} && "
         arguments = [unshare, "-m", "sh", "-c", script + 'exec "$@"', "sh"]
         if subprocess.run([*arguments, "true"], capture_output=True, check=False).returncode:
-            pytest.skip("unshare -m or mount --bind is not allowed: /etc cannot be changed for one process")
+            pytest.skip(
+                f"unshare -m or mount --bind is not allowed: {', '.join(files)} cannot be changed for one process"
+            )
         return with_universe.start("snapshot", before=arguments, **settings)
 
     return start
@@ -162,7 +164,10 @@ def test_a_dead_address_does_not_hide_a_good_one(
     port = int(exchange.url.rpartition(":")[2])
     with black_holes(port, ["127.0.0.2"]):
         process = elsewhere(
-            {"/etc/hosts": "127.0.0.2 localhost\n127.0.0.1 localhost\n"},
+            {
+                "/etc/hosts": "127.0.0.2 localhost\n127.0.0.1 localhost\n",
+                "/etc/gai.conf": "precedence ::ffff:127.0.0.2/128 100\n",  # the dead one is given first
+            },
             HLCTL_API_URL=f"http://localhost:{port}",
             HLCTL_REQUEST_TIMEOUT="3",
         )
