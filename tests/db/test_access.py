@@ -1,7 +1,9 @@
 """The list of rights: exactly what the statements need, column by column, and nothing more for anybody."""
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -206,6 +208,26 @@ def test_every_table_and_view_is_a_readers(rolled_back: db.Connection, role: str
     ).fetchall()
     readable = {right.object for right in access._missing(rolled_back, role) if right.privilege == "SELECT"}
     assert readable == {name for (name,) in relations}
+
+
+def test_two_who_grant_at_the_same_time_do_not_disturb_each_other(
+    as_owner: db.Connection, database: str, role: str
+) -> None:
+    """The server fails a GRANT on an object whose rights another one has just changed."""
+
+    def grant_too() -> list[str]:
+        with db.connect(database) as other, db.transaction(other):
+            return access.grant(other, {role: Access.WRITER})
+
+    with ThreadPoolExecutor() as pool:
+        with db.transaction(as_owner):
+            access.grant(as_owner, {role: Access.READER})
+            waiting = pool.submit(grant_too)
+            time.sleep(0.5)
+            assert not waiting.done()
+        statements = waiting.result(timeout=30)
+    assert statements
+    assert not any("SELECT" in statement for statement in statements), "it sees what the other one has done"
 
 
 @pytest.mark.parametrize("days", [-1, 32, 1_000_000, None])
