@@ -1,21 +1,25 @@
 """`python -m hlctl`, and the console script."""
 
 import os
+import signal
 import sys
 
 
 def main() -> None:
     """Run the command line and end the process with its status, waiting for nobody: a thread may still be asking."""
+    early: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):  # modules take 100 ms to load; a signal is heard once they are
+        signal.signal(number, lambda number, _frame: early.append(number))
     _open_streams()
     try:
         from hlctl.jobs.interrupt import remembered  # noqa: PLC0415 - what goes wrong here is told in one line too
 
         interrupted = remembered()
-        from hlctl.cli import main as run  # noqa: PLC0415 - takes 100 ms, in which a signal shall not mean a traceback
+        for seen in early[:1]:
+            interrupted.remember(seen, None)
+        from hlctl.cli import main as run  # noqa: PLC0415
 
         code = run(interrupted=interrupted)
-    except KeyboardInterrupt:
-        code = 130
     except ImportError as exc:
         sys.stderr.write(f"hlctl: this installation is broken: {exc}; reinstall hlctl\n")
         code = 70

@@ -7,16 +7,25 @@ nor psycopg, and a command loads what it needs.
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from hlctl import __version__, logs
-from hlctl.errors import BugError, ExitCode, HlctlError, InterruptedRunError, UsageError
+from hlctl.errors import (
+    BugError,
+    DatabaseUnusableError,
+    ExitCode,
+    HlctlError,
+    InterruptedRunError,
+    MinuteMissedError,
+    UsageError,
+)
 from hlctl.jobs.interrupt import Interrupt, Terminated, ignored, raising, remembered
 from hlctl.watchdog import watchdog
 
@@ -139,8 +148,9 @@ def snapshot(
 
     def job() -> "Result":
         from hlctl.jobs import snapshot as snapshots
+        from hlctl.render import progress_bar
 
-        with _progress_bar("asking the exchange", wanted=not as_json) as progress:
+        with progress_bar("asking the exchange", wanted=not as_json) as progress:
             return snapshots.snapshot(_settings(ctx), align=align, progress=progress)
 
     _finish(ctx, job, as_json=as_json)
@@ -171,9 +181,10 @@ def demo(
 
     def job() -> "Result":
         from hlctl.jobs import demo as demos
+        from hlctl.render import progress_bar, tell
 
-        with _progress_bar("asking the exchange", wanted=not as_json) as progress:
-            return demos.demo(data=data, keep=keep, tell=_ignore if as_json else _tell, progress=progress)
+        with progress_bar("asking the exchange", wanted=not as_json) as progress:
+            return demos.demo(data=data, keep=keep, tell=partial(tell, wanted=not as_json), progress=progress)
 
     _finish(ctx, job, as_json=as_json, is_answer=True)
 
@@ -291,6 +302,9 @@ def _finish(ctx: typer.Context, job: Callable[[], "Result"], *, as_json: bool, i
     """
     result: Result | None = None
     error: HlctlError | None = None
+    command = ctx.command_path.partition(" ")[2]
+    if as_json:
+        _let_the_watchdog_speak_json(command)
     try:
         with raising(ctx.obj.interrupted):
             result = job()
@@ -304,7 +318,6 @@ def _finish(ctx: typer.Context, job: Callable[[], "Result"], *, as_json: bool, i
     except Exception as exc:  # the last line of defence: no traceback reaches an operator
         logging.getLogger(__name__).debug("bug", exc_info=exc)
         error = _bug(exc)
-    command = ctx.command_path.partition(" ")[2]
     is_good = result is not None and result.exit_code is ExitCode.OK
     show_result = error is None and not (ctx.obj.quiet and is_good and not is_answer)
     raise typer.Exit(_report(command, result, error, as_json=as_json, show_result=show_result))
@@ -327,6 +340,18 @@ def _report(
         elif result is not None and show_result:
             render.show(result, sys.stdout)
     return code
+
+
+def _let_the_watchdog_speak_json(command: str) -> None:
+    """Make its last words a document too; the renderer is loaded now, since it cannot wait for anything."""
+    from hlctl import render
+
+    def say(code: int, words: str) -> tuple[TextIO, str]:
+        kinds = {ExitCode.DATABASE: DatabaseUnusableError, ExitCode.FAILED: MinuteMissedError}
+        error = kinds.get(ExitCode(code), InterruptedRunError)(words)
+        return sys.stdout, render.document(command, ExitCode(code), None, error) + "\n"
+
+    watchdog.say = say
 
 
 def _bug(exc: Exception) -> BugError:
@@ -364,28 +389,3 @@ def _log_from(level: str) -> None:
     if level not in {"debug", "info", "warning", "error"}:
         raise typer.BadParameter(f"--log-level {level!r} is none of debug, info, warning, error")
     logs.log_from(level)
-
-
-def _tell(text: str) -> None:
-    """Say what goes on, where somebody watches."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"{text}\n")
-
-
-def _ignore(_text: str) -> None:
-    """Say nothing: beside a JSON document, stderr has logs only."""
-
-
-@contextmanager
-def _progress_bar(words: str, *, wanted: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal; elsewhere nothing."""
-    stream: TextIO = sys.stderr
-    if not (wanted and stream.isatty()):
-        yield lambda _done, _total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(file=stream), transient=True) as bar:
-        task = bar.add_task(words, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

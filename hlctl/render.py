@@ -1,9 +1,11 @@
 """Results as text for people and as JSON for programs: the only module that words and prints them."""
 
 import json
+import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -125,6 +127,26 @@ def complain(command: str, error: HlctlError, stream: TextIO) -> None:
     remedy = f"; {error.remedy}" if error.remedy else ""
     name = f"hlctl {command}".rstrip()
     stream.write(f"{name}: {clean(str(error)).removesuffix('.')}{clean(remedy)}\n")
+
+
+def tell(text: str, *, wanted: bool) -> None:
+    """Say what goes on, where somebody watches."""
+    if wanted and sys.stderr.isatty():
+        sys.stderr.write(f"{text}\n")
+
+
+@contextmanager
+def progress_bar(words: str, *, wanted: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal; elsewhere nothing."""
+    if not (wanted and sys.stderr.isatty()):
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task(words, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _plain_lines(block: Block) -> list[str]:

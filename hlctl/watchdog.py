@@ -8,6 +8,7 @@ import select
 import sys
 import threading
 from collections.abc import Callable
+from typing import TextIO
 
 
 class Watchdog:
@@ -19,15 +20,23 @@ class Watchdog:
         self._lock = threading.RLock()  # a signal may arm it while it is being armed
         self._code = 0
         self._words = ""
+        self._is_settled = False
+        self.say: Callable[[int, str], tuple[TextIO, str]] = lambda _code, words: (sys.stderr, f"hlctl: {words}\n")
+        """From the exit code and the words for it, where they go and how they read."""
 
     def end_in(self, seconds: float, code: int, words: str) -> None:
-        """End the process in `seconds` with `code` and one line on stderr, instead of what was to come before."""
+        """End the process in `seconds` with `code` and one line, instead of what was to come before.
+
+        Once it is settled what it ends with, only the moment is moved.
+        """
         timer = threading.Timer(max(0.0, seconds), self._fire)
         timer.daemon = True
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer, self._code, self._words = timer, code, words
+            self._timer = timer
+            if not self._is_settled:
+                self._code, self._words = code, words
         timer.start()
 
     def call_off(self) -> None:
@@ -39,14 +48,16 @@ class Watchdog:
     def settle(self, code: int) -> None:
         """Let the process end with `code` and without a word: what it was for is done, it only has to say so."""
         with self._lock:
-            self._code, self._words = code, ""
+            self._code, self._words, self._is_settled = code, "", True
 
     def _fire(self) -> None:
         try:
-            # Somebody who does not read the pipe must not hold this up too.
-            if self._words and select.select([], [sys.stderr], [], 0)[1]:
-                os.write(sys.stderr.fileno(), f"hlctl: {self._words}\n".encode())
-        finally:  # stderr may be closed
+            if self._words:
+                stream, text = self.say(self._code, self._words)
+                # Somebody who does not read the pipe must not hold this up too.
+                if select.select([], [stream], [], 0)[1]:
+                    os.write(stream.fileno(), text.encode())
+        finally:  # the stream may be closed
             self._end(self._code)
 
 

@@ -72,3 +72,18 @@ def test_a_signal_in_the_middle_of_an_import_waits_for_its_end(tmp_path: Path) -
     whole, document = out.splitlines(keepends=True)
     assert whole == "4950\n"
     assert contract.check(document, 143)["error"]["code"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(5, "database"), (4, "minute_missed"), (130, "interrupted"), (143, "interrupted")]
+)
+def test_the_watchdogs_last_words_are_a_document_too(tmp_path: Path, code: int, error: str) -> None:
+    """It ends a process that waits for something without a bound, in the middle of a job."""
+    prepare = (
+        "from hlctl import settings; from hlctl.watchdog import watchdog;"
+        f"settings.load = lambda config: (watchdog.end_in(0.05, {code}, 'too late'), __import__('time').sleep(30))"
+    )
+    status, out, err = run(prepare, "db", "url", "--json", data_dir=tmp_path)
+    assert (status, err) == (code, "")
+    found = contract.check(out, code)["error"]
+    assert (found["code"], found["message"]) == (error, "too late")

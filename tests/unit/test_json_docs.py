@@ -169,6 +169,7 @@ def test_the_page_shows_a_success_and_a_failure_of_every_command() -> None:
 def test_no_command_is_left_out_of_the_end_to_end_tests() -> None:
     """They know the package only from outside, and cannot ask it."""
     assert set(test_json.COMMANDS) == set(commands()) - {""}
+    assert set(test_json.ANSWERING) == {command for command, results in contract.RESULTS.items() if results}
 
 
 def test_the_page_has_every_error_code_and_no_other() -> None:

@@ -52,6 +52,17 @@ def test_what_is_done_ends_with_its_own_code_and_without_a_word(capfd: pytest.Ca
     assert capfd.readouterr().err == ""
 
 
+def test_what_is_settled_stays_so_whatever_comes_later(capfd: pytest.CaptureFixture[str]) -> None:
+    """A signal while the answer waits for its reader moves the end, and not what was committed."""
+    ended = Ended()
+    dog = Watchdog(ended)
+    dog.settle(0)
+    dog.end_in(0.01, 143, "ended by a signal")
+    assert ended.happened.wait(5)
+    assert ended.codes == [0]
+    assert capfd.readouterr().err == ""
+
+
 def test_it_can_be_called_off() -> None:
     """A demo goes on after its minute."""
     ended = Ended()
