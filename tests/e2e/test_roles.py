@@ -112,6 +112,19 @@ def test_every_command_under_every_role_that_was_let_in(
         assert_whole(rows, exchange, M)
 
 
+@pytest.mark.parametrize("role", ["hlctl", WRITER, READER])
+def test_a_refresh_that_writes_nothing_needs_a_writers_rights_only_where_it_might(
+    under: Callable[[str], Hlctl], rows: Rows, role: str
+) -> None:
+    """A dry run is a reader's; one that is not due today may be due tomorrow, and must not fail only then."""
+    before = contents(rows)
+    ran = under(role)("refresh-universe", "--dry-run")
+    assert (ran.code, ran.err) == (0, "")
+    ran = under(role)("refresh-universe", "--if-due")
+    assert ran.code == (5 if role == READER else 0)
+    assert contents(rows) == before
+
+
 @pytest.mark.parametrize("command", DONE, ids=" ".join)
 def test_a_role_that_was_not_let_in_is_told_everything_it_lacks(
     under: Callable[[str], Hlctl], exchange: sim.Exchange, rows: Rows, command: tuple[str, ...]
