@@ -1,7 +1,7 @@
 """SIGKILL at any point of the embedded server's first start: the next start works, and the cluster is whole.
 
 The points are the system calls by which the command changes the world, found by tracing one start. A few of them are
-tried by default, and all of them with TEST_EVERY_KILL=1, which takes a quarter of an hour.
+tried by default, and all of them with TEST_EVERY_KILL=1, which takes very long.
 """
 
 import os
