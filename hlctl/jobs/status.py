@@ -5,7 +5,7 @@ from hlctl.jobs.database import countdown, opened
 from hlctl.results import StatusResult
 from hlctl.settings import Settings
 
-_PATIENCE = 4.0  # seconds: who asks whether all is well wants an answer, or to hear that there is none
+_PATIENCE = 3.5  # seconds: who asks whether all is well wants an answer, or to hear that there is none
 
 
 def status(settings: Settings) -> StatusResult:

@@ -139,7 +139,7 @@ def test_a_run_ends_before_second_57_though_the_database_is_silent_for_ever(
     moment: str,
 ) -> None:
     """One line, exit 5, no row: the next minute must not find this run still there."""
-    at(42.0)
+    at(40.0)
     if moment == "from the start":
         proxy.fall_silent()
         ran = with_universe("snapshot", HLCTL_DATABASE_URL=proxy.url)
@@ -162,7 +162,7 @@ def test_a_commit_nobody_answers_is_not_called_failed(
     with_universe: Hlctl, exchange: sim.Exchange, proxy: Proxy, rows: Rows, at: At, next_minute_is_good: NextMinute
 ) -> None:
     """It may have landed, so the line says that this is not known, and how to know it."""
-    at(43.0)
+    at(40.0)
 
     def swallow_it_and_all_that_follows(pair: object) -> bool:
         lose_the_reply(pair)  # type: ignore[arg-type]
@@ -215,7 +215,7 @@ def test_a_lock_held_for_ever_costs_the_minute_and_says_so(
     with_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows, next_minute_is_good: NextMinute
 ) -> None:
     """Exit 5 and no row: a gap means that the database could not be written."""
-    at(43.0)
+    at(40.0)
     with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"])) as holder:
         holder.execute("LOCK TABLE ingest_runs IN SHARE MODE")
         ran = with_universe("snapshot")

@@ -494,7 +494,7 @@ def test_a_read_only_disk_is_refused_in_one_line(place: Place, fresh: Hlctl, tmp
         embedded.hlctl("db", "stop")
         subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
         runs = [embedded.hlctl(*command) for command in (("db", "start"), ("db", "run"), ("snapshot",))]
-        runs.append(fresh("db", "start", HLCTL_DATA_DIR=str(folder / "other" / "d")))
+        runs.append(fresh("db", "start", HLCTL_DATA_DIR=str(folder / "o" / "d")))
         assert embedded.hlctl("db", "status").out.startswith("server   stopped\n")
         subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
         for ran in runs:

@@ -253,7 +253,7 @@ def test_a_pipe_nobody_reads_does_not_hold_the_run_beyond_its_minute(
     code: int,
 ) -> None:
     """The minute is committed, and the code says how; only the words are lost."""
-    at(43.0)
+    at(40.0)
     if stream == "stderr":  # a failed minute is what has a line there
         exchange.misbehave(None, sim.Fault(status=404))
     ran = run_with(environment(with_universe), COMMAND, "snapshot", **{stream: full_pipe})

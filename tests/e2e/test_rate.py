@@ -73,7 +73,9 @@ def test_a_universe_too_big_for_the_minute_is_spread_over_it_and_said_so(
         sent = Counter(
             int(entry.at % 60) for entry in exchange.journal if entry.at >= minute.timestamp() and entry.weight
         )
-        assert all(11 <= sent[second] <= 19 for second in range(3, 8)), sent
+        whole = range(min(sent) + 1, 8)  # seconds; the run may have started late, and stops in the ninth
+        assert len(whole) >= 2
+        assert all(11 <= sent[second] <= 19 for second in whole), sent
         ((succeeded, missing),) = rows(
             "SELECT wallets_succeeded, missing FROM ingest_runs WHERE snapshot_ts = %s", minute
         )

@@ -122,7 +122,7 @@ def test_a_server_that_does_not_come_back_is_exit_5_and_a_gap(
     with_universe: Hlctl, exchange: sim.Exchange, primary: Server, at: At, next_minute_is_good: NextMinute
 ) -> None:
     """No row means that the database was not reached; the run ends in its minute."""
-    at(43.0)
+    at(40.0)
     end = start_slowly(with_universe, exchange, 50)
     primary.stop()
     ran = end()
