@@ -338,18 +338,18 @@ def test_publishers_without_a_lock_still_make_one_true_minute(
 
 
 def test_what_was_sent_lately_is_told_to_the_next_run(conn: db.Connection, set_clock: SetClock) -> None:
-    """The rate limit does not begin anew with each process."""
+    """The rate limit does not begin anew with each process, and counts each request for a second more than a minute."""
     set_clock(M + timedelta(seconds=5), running=False)
     make_universe(conn, range(3))
     publish(conn, failing(1), requests_sent=250)
     publish(conn, failing(1), requests_sent=50)
-    set_clock(M + timedelta(seconds=61), running=False)
+    set_clock(M + timedelta(seconds=62), running=False)
     with db.transaction(conn):
         assert store.list_recent_requests(conn) == [(20, M + timedelta(seconds=2.5))]
-    set_clock(M + timedelta(seconds=60.5), running=False)
+    set_clock(M + timedelta(seconds=61.5), running=False)
     with db.transaction(conn):
         assert store.list_recent_requests(conn) == [(280, M + timedelta(seconds=1)), (20, M + timedelta(seconds=2.5))]
-    set_clock(M + timedelta(seconds=63), running=False)
+    set_clock(M + timedelta(seconds=64), running=False)
     with db.transaction(conn):
         assert store.list_recent_requests(conn) == []
 

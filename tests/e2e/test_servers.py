@@ -52,7 +52,7 @@ class Server:
         """Kill the postmaster; its children find out by themselves."""
         with closing(psycopg.connect(self.url("postgres"))) as conn:
             ((pid,),) = conn.execute("SELECT pg_backend_pid()").fetchall()
-        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(parent, signal.SIGKILL)
 
 
