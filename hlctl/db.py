@@ -146,6 +146,11 @@ def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
     return conn
 
 
+def bounded(seconds: float) -> int:
+    """Return the timeout of a connection attempt that has so long: libpq takes whole seconds, and two at least."""
+    return max(2, min(CONNECT_TIMEOUT, int(seconds)))
+
+
 def unsupported(version: int, encoding: str | None) -> str | None:
     """Say why a server cannot keep the record; a pooler may not tell its encoding, which is no reason."""
     if version < OLDEST_SERVER:

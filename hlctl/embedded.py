@@ -76,17 +76,18 @@ def ensure(data_dir: Path, *, create: bool, timeout: float = PATIENCE) -> str:
     Raises NoClusterError if there is no cluster to start, ConfigurationError if the directory, the user or the
     installation does not allow one, DatabaseUnusableError if the server does not get ready in `timeout` seconds.
     """
+    deadline = time.monotonic() + timeout
     with _explained(data_dir):
         address = url(data_dir)
         path = cluster.path_of(data_dir)
         if cluster.owner(path) is not None:
             with suppress(DatabaseUnusableError):
-                db.connect(address).close()
+                db.connect(address, timeout=db.bounded(timeout)).close()
                 return address
         elif not create:
             raise cluster.absent(path)
-        with _prepared(path, timeout, create=create) as user:
-            _bring_up(path, user, time.monotonic() + timeout)
+        with _prepared(path, deadline - time.monotonic(), create=create) as user:
+            _bring_up(path, user, deadline)
     return address
 
 

@@ -83,7 +83,12 @@ class Fetch:
         The threads are daemons and never waited for: one that hangs costs its wallet, not the run's end.
         """
         for number in range(threads):
-            threading.Thread(target=self._work, name=f"ask-{number}", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, name=f"ask-{number}", daemon=True).start()
+            except RuntimeError:  # this process may have no more: those there are do the work
+                if number == 0:
+                    raise
+                break
         with self._changed:
             while not (self._bug or interrupted() or self._plan.is_over(self._now())):
                 progress(len(self._plan.answers))

@@ -37,4 +37,4 @@ def log_from(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Discreet("hlctl: %(levelname)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    logging.getLogger("urllib3").setLevel(logging.WARNING)  # it would print the path, where providers put their keys
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # it prints the path, where providers put their keys

@@ -77,15 +77,21 @@ def take_minute(conn: Connection, *, lead: timedelta) -> Taken:
     return Taken(minute, at)
 
 
-def retake_minute(conn: Connection, minute: datetime, attempt_id: UUID) -> Recorded | None:
-    """Try the lock of a minute whose connection was lost; return the minute if our COMMIT landed after all.
-
-    Somebody else may have the lock by now: what we know is published all the same, for values only fill holes.
-    """
-    conn.execute(db.query("retake_minute"), {"lock_class": db.LOCK_CLASS, "minute": minute})
+def find_attempt(conn: Connection, minute: datetime, attempt_id: UUID) -> Recorded | None:
+    """Return the minute if this attempt at it was committed."""
     with conn.cursor(row_factory=class_row(Recorded)) as cursor:
         found = cursor.execute(db.query("find_attempt"), {"minute": minute, "attempt_id": attempt_id})
         return found.fetchone()
+
+
+def retake_minute(conn: Connection, minute: datetime, *, needed: bool) -> None:
+    """Take the lock of a minute whose connection was lost.
+
+    Raises BusyError if another run has it by now and it is `needed`: with answers in hand it is not.
+    """
+    row = fetch_one(conn, "retake_minute", {"lock_class": db.LOCK_CLASS, "minute": minute})
+    if needed and not (row and row[0]):
+        raise BusyError(f"another run is recording {minute:%H:%M} UTC")
 
 
 def take_refresh(conn: Connection) -> None:

@@ -7,58 +7,74 @@ import os
 import select
 import sys
 import threading
+import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import NamedTuple, TextIO
+
+_LOOK_UP = 0.1  # seconds between two looks at the time
+
+
+class _End(NamedTuple):
+    at: float  # by time.monotonic()
+    code: int
+    words: str
 
 
 class Watchdog:
-    """Ends the process at a moment that can be moved, with an exit code that can be changed. One a process."""
+    """Ends the process at a moment that can be moved, with an exit code that can be changed. One a process.
+
+    A signal may come while it is being told something: so each thing it is told is one assignment, and no lock is held.
+    """
 
     def __init__(self, end: Callable[[int], None] = os._exit) -> None:
         self._end = end
-        self._timer: threading.Timer | None = None
-        self._lock = threading.RLock()  # a signal may arm it while it is being armed
-        self._code = 0
-        self._words = ""
-        self._is_settled = False
+        self._due: _End | None = None
+        self._hastened: _End | None = None
+        self._settled: int | None = None
+        self._is_watching = False
         self.say: Callable[[int, str], tuple[TextIO, str]] = lambda _code, words: (sys.stderr, f"hlctl: {words}\n")
         """From the exit code and the words for it, where they go and how they read."""
 
     def end_in(self, seconds: float, code: int, words: str) -> None:
-        """End the process in `seconds` with `code` and one line, instead of what was to come before.
+        """End the process in `seconds` with `code` and one line, instead of what was to come before."""
+        self._due = _End(time.monotonic() + seconds, code, words)
+        self._watch()
 
-        Once it is settled what it ends with, only the moment is moved.
-        """
-        timer = threading.Timer(max(0.0, seconds), self._fire)
-        timer.daemon = True
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = timer
-            if not self._is_settled:
-                self._code, self._words = code, words
-        timer.start()
-
-    def call_off(self) -> None:
-        """Let the process live: what it was for is only a part of what it does."""
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
+    def hasten(self, seconds: float, code: int, words: str) -> None:
+        """End it with this code and line, in `seconds` or when it was to end anyway; no later word changes that."""
+        self._hastened = _End(time.monotonic() + seconds, code, words)
+        self._watch()
 
     def settle(self, code: int) -> None:
         """Let the process end with `code` and without a word: what it was for is done, it only has to say so."""
-        with self._lock:
-            self._code, self._words, self._is_settled = code, "", True
+        self._settled = code
 
-    def _fire(self) -> None:
+    def call_off(self) -> None:
+        """Let the process live: what it was for is only a part of what it does."""
+        self._due = None
+
+    def _watch(self) -> None:
+        if not self._is_watching:
+            self._is_watching = True
+            threading.Thread(target=self._wait, name="watchdog", daemon=True).start()
+
+    def _wait(self) -> None:
+        while True:
+            ends = [end for end in (self._hastened, self._due) if end is not None]
+            if ends and min(end.at for end in ends) <= time.monotonic():
+                break
+            time.sleep(_LOOK_UP)
+        _, code, words = ends[0]
+        if self._settled is not None:
+            code, words = self._settled, ""
         try:
-            if self._words:
-                stream, text = self.say(self._code, self._words)
+            if words:
+                stream, text = self.say(code, words)
                 # Somebody who does not read the pipe must not hold this up too.
                 if select.select([], [stream], [], 0)[1]:
                     os.write(stream.fileno(), text.encode())
         finally:  # the stream may be closed
-            self._end(self._code)
+            self._end(code)
 
 
 watchdog = Watchdog()

@@ -25,7 +25,7 @@ def opened(settings: Settings, *, create: bool, left: Callable[[], float] | None
     """
     left = left or countdown(PATIENCE)
     try:
-        with db.connect(_url(settings, create=create, seconds=left()), timeout=_bounded(left())) as conn:
+        with db.connect(_url(settings, create=create, seconds=left()), timeout=db.bounded(left())) as conn:
             conn.left = left
             yield conn
     except db.UNUSABLE as exc:
@@ -36,11 +36,6 @@ def countdown(seconds: float) -> Callable[[], float]:
     """Return a function that says how many of these seconds are left."""
     ends = time.monotonic() + seconds
     return lambda: ends - time.monotonic()
-
-
-def _bounded(seconds: float) -> int:
-    """Return the timeout of a connection attempt: libpq takes whole seconds, and two at least."""
-    return max(2, min(db.CONNECT_TIMEOUT, int(seconds)))
 
 
 def _url(settings: Settings, *, create: bool, seconds: float) -> str:

@@ -41,10 +41,10 @@ def demo(*, data: Path | None, keep: bool, tell: Callable[[str], None], progress
             refreshed = refresh_universe(settings)
             tell("recording a minute")
             recorded = snapshot(settings, align=False, progress=progress)
-            watchdog.call_off()
             judged = status(settings)
         kept = keep
     finally:
+        watchdog.call_off()
         if not kept:
             embedded.remove(data_dir)
     return DemoResult(

@@ -39,7 +39,7 @@ class Interrupt:
             os._exit(128 + self.signal)
         self.signal, self._at = number, time.monotonic()
         if self._grace < math.inf:
-            watchdog.end_in(self._grace, 128 + number, "ended by a signal before anything could be recorded")
+            watchdog.hasten(self._grace, 128 + number, "ended by a signal before anything could be recorded")
 
 
 class Terminated(KeyboardInterrupt):

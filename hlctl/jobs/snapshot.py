@@ -91,6 +91,7 @@ class _Run:
     interrupted: interrupt.Interrupt = field(default_factory=interrupt.Interrupt)
     taken: _Taken | None = None
     asking: _Asking | None = None
+    answers: Mapping[Wallet, Answer] | None = None  # once the fetch has ended
     committing: bool = False
     lost: DatabaseUnusableError | None = None
 
@@ -157,7 +158,10 @@ def snapshot(settings: Settings, *, align: bool, progress: Progress) -> Snapshot
                 run.lost = run.lost or exc  # what came first explains what followed
                 if not run.may_go_on(exc):
                     raise _fate(run, run.lost) from exc
+                _watch(run)
                 log.info("%s; trying again", exc)
+            except MinuteMissedError as exc:
+                raise _fate(run, exc) from exc
             time.sleep(_RECONNECT_AFTER)
     return _result(run, recorded)
 
@@ -186,20 +190,22 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
             taken = run.taken
             if taken is None:
                 taken = run.taken = _take(conn, lead=MINUTE if align else START_LEAD)
-            elif found := store.retake_minute(conn, taken.minute, run.attempt_id):
+                _watch(run)
+            elif found := store.find_attempt(conn, taken.minute, run.attempt_id):
                 return found  # the COMMIT whose reply was lost
+            else:
+                store.retake_minute(conn, taken.minute, needed=run.answers is None)
             taken.clock = _wait_until(conn, taken, run.interrupted)
             task = store.list_task(conn, taken.minute)
             if not task.wallets or taken.until(0) > 0:
                 return None
-            if run.asking is None:
+            if run.asking is None or run.answers is None:
                 run.asking = _plan(conn, run.settings, exchange, taken, task)
-                _ask(run.asking, run.interrupted, progress)
-            plan = run.asking.plan
-            answers = plan.close(MissingReason.CANCELLED if run.interrupted else MissingReason.LATE)
-            recorded = _publish(conn, run, taken.minute, answers, run.asking.task, error=plan.error)
+                run.answers = _ask(run.asking, run.interrupted, progress)
+            recorded = _publish(conn, run, taken.minute, run.answers, run.asking.task, error=run.asking.plan.error)
             run.require_time(taken)
             run.committing = True
+            _watch(run)
     except (HlctlError, *db.UNUSABLE):
         raise
     except Exception:
@@ -209,11 +215,19 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
 
 
 def _take(conn: db.Connection, *, lead: timedelta) -> _Taken:
-    """Take the minute; its end is the run's. Raises BusyError."""
+    """Take the minute. Raises BusyError."""
     taken = store.take_minute(conn, lead=lead)
-    ours = _Taken(taken.minute, RunClock(taken.at))
-    watchdog.end_in(ours.until(END_BY), ExitCode.FAILED, "the minute was over before it could be recorded")
-    return ours
+    return _Taken(taken.minute, RunClock(taken.at))
+
+
+def _watch(run: _Run) -> None:
+    """Let the run end with its minute, whatever it waits for then, and say what is known of the minute by now."""
+    if run.taken is None:
+        return
+    fate: HlctlError = MinuteMissedError()
+    if run.lost or run.committing:
+        fate = _fate(run, run.lost or DatabaseUnusableError("the database did not answer"))
+    watchdog.end_in(run.taken.until(END_BY), fate.exit_code, str(fate))
 
 
 def _wait_until(conn: db.Connection, taken: _Taken, interrupted: interrupt.Interrupt) -> RunClock:
@@ -267,13 +281,15 @@ def _concurrency(settings: Settings) -> int:
     return allowed
 
 
-def _ask(asking: _Asking, interrupted: interrupt.Interrupt, progress: Progress) -> None:
+def _ask(asking: _Asking, interrupted: interrupt.Interrupt, progress: Progress) -> Mapping[Wallet, Answer]:
+    """Ask, until the deadline at most, and return an answer for every wallet."""
     asked = len(asking.task.wallets)
     asking.fetch.run(
         threads=min(asking.plan.concurrency, asked),
         interrupted=lambda: bool(interrupted),
         progress=lambda answered: progress(answered, asked),
     )
+    return asking.plan.close(MissingReason.CANCELLED if interrupted else MissingReason.LATE)
 
 
 def _publish(
@@ -312,6 +328,7 @@ def _publish_as_internal(conn: db.Connection, run: _Run) -> None:
             task = store.list_task(conn, minute)
             if task.wallets:
                 _publish(conn, run, minute, {}, task, error="internal: hlctl has a bug")
+                run.require_time(run.taken)
     except (HlctlError, psycopg.Error) as exc:
         log.warning("the minute could not be recorded as failed either: %s", type(exc).__name__)
 
@@ -329,14 +346,14 @@ def _result(run: _Run, recorded: Recorded | None) -> SnapshotResult:
     )
 
 
-def _fate(run: _Run, exc: DatabaseUnusableError) -> HlctlError:
+def _fate(run: _Run, exc: DatabaseUnusableError | MinuteMissedError) -> HlctlError:
     """Say what became of the minute: a COMMIT without a reply may have landed, and a signal outranks the rest."""
     text, remedy = str(exc), exc.remedy
     if run.committing and run.taken:
         text += f"; whether {run.taken.minute:%H:%M} UTC was recorded is not known"
         remedy = "`hlctl status` tells"
     if run.interrupted.signal is None:
-        return DatabaseUnusableError(text, remedy=remedy)
+        return type(exc)(text, remedy=remedy)
     error = InterruptedRunError(f"ended by a signal: {text}", remedy=remedy)
     error.exit_code = ExitCode(128 + run.interrupted.signal)
     return error

@@ -1,5 +1,6 @@
 -- First write of a publication: pins the universe (the first publisher wins), counts the attempt, and makes publishers
 -- queue on the row. Status and counts are provisional until publish_minute, in the same transaction.
+-- An attempt that meets its own row, whose COMMIT landed after it was given up, is counted once.
 -- No row back: too late to speak about this minute.
 INSERT INTO ingest_runs AS r (
   run_id, snapshot_ts, status, wallets_expected, wallets_succeeded, wallets_failed, rows_expected, rows_written,
@@ -13,15 +14,17 @@ SELECT (extract(epoch FROM %(minute)s::timestamptz) / 60)::int, %(minute)s, 'fai
        %(clock_offset_ms)s, %(duration_ms)s, %(error)s, %(host)s, %(version)s, hlctl_clock()
  WHERE hlctl_clock() < %(minute)s::timestamptz + interval '60 s'
 ON CONFLICT (snapshot_ts) DO UPDATE
-   SET attempts        = r.attempts + 1,
+   SET attempts        = r.attempts + (r.attempt_id <> excluded.attempt_id)::int,
        attempt_id      = excluded.attempt_id,
-       requests_sent   = r.requests_sent + excluded.requests_sent,
-       retries         = r.retries + excluded.retries,
-       rate_limited    = r.rate_limited + excluded.rate_limited,
+       requests_sent   = r.requests_sent + (r.attempt_id <> excluded.attempt_id)::int * excluded.requests_sent,
+       retries         = r.retries + (r.attempt_id <> excluded.attempt_id)::int * excluded.retries,
+       rate_limited    = r.rate_limited + (r.attempt_id <> excluded.attempt_id)::int * excluded.rate_limited,
        last_sent_at    = greatest(r.last_sent_at, excluded.last_sent_at),
-       sent_per_second = ARRAY(SELECT coalesce(u.before, 0) + coalesce(u.now, 0)
-                                 FROM unnest(r.sent_per_second, excluded.sent_per_second) WITH ORDINALITY AS u (before, now, n)
-                                ORDER BY u.n),
+       sent_per_second = CASE WHEN r.attempt_id = excluded.attempt_id THEN r.sent_per_second
+                              ELSE ARRAY(SELECT coalesce(u.before, 0) + coalesce(u.now, 0)
+                                           FROM unnest(r.sent_per_second, excluded.sent_per_second)
+                                                WITH ORDINALITY AS u (before, now, n)
+                                          ORDER BY u.n) END,
        skew_ms         = coalesce(excluded.skew_ms, r.skew_ms),
        clock_offset_ms = coalesce(excluded.clock_offset_ms, r.clock_offset_ms),
        duration_ms     = excluded.duration_ms,

@@ -80,7 +80,8 @@ def snapshot(conn: db.Connection) -> None:
     minute = store.take_minute(conn, lead=timedelta(0)).minute
     store.list_recent_requests(conn)
     store.read_clock(conn)
-    store.retake_minute(conn, minute, uuid4())
+    store.retake_minute(conn, minute, needed=True)
+    store.find_attempt(conn, minute, uuid4())
     for answer in (MissingReason.LATE, Held(M, {})):
         task = store.list_task(conn, minute)
         attempt = Attempt(attempt_id=uuid4(), host="h", version="1", duration_ms=1, error=None)

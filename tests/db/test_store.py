@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -93,6 +93,7 @@ def publish(
     minute: datetime = M,
     rules: Rules = RULES,
     requests_sent: int = 10,
+    attempt_id: UUID | None = None,
 ) -> Recorded:
     with db.transaction(conn):
         task = store.list_task(conn, minute)
@@ -111,7 +112,7 @@ def publish(
                 skew_ms=5,
                 clock_offset_ms=0,
             ),
-            attempt=Attempt(attempt_id=uuid4(), host="here", version="0", duration_ms=5, error=None),
+            attempt=Attempt(attempt_id=attempt_id or uuid4(), host="here", version="0", duration_ms=5, error=None),
         )
 
 
@@ -352,6 +353,30 @@ def test_what_was_sent_lately_is_told_to_the_next_run(conn: db.Connection, set_c
     set_clock(M + timedelta(seconds=64), running=False)
     with db.transaction(conn):
         assert store.list_recent_requests(conn) == []
+
+
+def test_an_attempt_that_meets_its_own_row_is_counted_once(conn: db.Connection, set_clock: SetClock) -> None:
+    """Its COMMIT landed after it had been given up: what was sent is not sent twice by being published twice."""
+    set_clock(M + timedelta(seconds=5), running=False)
+    make_universe(conn, range(3))
+    mine = uuid4()
+    counts = "SELECT attempts, requests_sent, retries, sent_per_second FROM ingest_runs"
+    publish(conn, failing(1), requests_sent=30)
+    publish(conn, failing(1), requests_sent=20, attempt_id=mine)
+    once = conn.execute(counts).fetchall()
+    assert once == [(2, 50, 2, [30, 0, 20])]
+    publish(conn, failing(1), requests_sent=20, attempt_id=mine)
+    assert conn.execute(counts).fetchall() == once
+
+
+def test_who_takes_a_minute_again_finds_out_whether_it_is_still_his(conn: db.Connection, database: str) -> None:
+    """Without answers he leaves it to the other; with answers they are published all the same."""
+    with db.connect(database) as other, db.transaction(other):
+        store.retake_minute(other, M, needed=True)
+        with db.transaction(conn):
+            store.retake_minute(conn, M, needed=False)
+            with pytest.raises(BusyError):
+                store.retake_minute(conn, M, needed=True)
 
 
 # ---- health

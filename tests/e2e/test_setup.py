@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from hlctl import sim
 from tests.e2e.conftest import COMMAND, Hlctl
+from tests.e2e.test_tls import listening
 
 
 def test_init_db_makes_the_schema_once(make_hlctl: Callable[..., Hlctl], empty_database: str) -> None:
@@ -167,6 +169,20 @@ def test_a_key_in_the_path_reaches_no_log(with_universe: Hlctl, exchange: sim.Ex
     """Providers put them there."""
     ran = with_universe("--log-level", "debug", "snapshot", HLCTL_API_URL=f"{exchange.url}/TOPSECRET/info")
     assert ran.code == 4
+    assert "TOPSECRET" not in ran.out + ran.err
+
+
+def test_a_key_in_the_path_reaches_no_log_through_an_odd_header(with_universe: Hlctl) -> None:
+    """The HTTP library warns of what it cannot read, and names the whole address."""
+    answer = b"HTTP/1.1 404 Not Found\r\nthis is no header\r\nContent-Length: 0\r\n\r\n"
+
+    def refuse(connection: socket.socket) -> None:
+        while connection.recv(65536):
+            connection.sendall(answer)
+
+    with listening(refuse) as port:
+        ran = with_universe("snapshot", HLCTL_API_URL=f"http://127.0.0.1:{port}/TOPSECRET")
+    assert (ran.code, ran.err.count("\n")) == (4, 1)
     assert "TOPSECRET" not in ran.out + ran.err
 
 

@@ -1,7 +1,6 @@
 """The end of a process that nothing holds up."""
 
 import threading
-import time
 
 import pytest
 
@@ -31,14 +30,27 @@ def test_it_ends_the_process_with_its_code_and_one_line(capfd: pytest.CaptureFix
 
 
 def test_a_later_word_replaces_the_earlier() -> None:
-    """A run learns its minute's end only when it has the minute; a signal shortens it."""
+    """A run learns its minute's end only when it has the minute, and that may be later or sooner."""
     ended = Ended()
     dog = Watchdog(ended)
-    dog.end_in(0.2, 5, "early")
-    dog.end_in(0.01, 143, "late")
+    dog.end_in(0.2, 5, "")
+    dog.end_in(1.0, 4, "")
+    assert not ended.happened.wait(0.5)
+    dog.end_in(0.0, 3, "")
     assert ended.happened.wait(5)
-    time.sleep(0.4)
-    assert ended.codes == [143]
+    assert ended.codes == [3]
+
+
+def test_a_signal_never_moves_the_end_later_and_no_later_word_undoes_it() -> None:
+    """The end of the minute stays the end, and the code is the signal's."""
+    for armed, hastened, armed_again in ((0.2, 30.0, 30.0), (30.0, 0.2, 30.0), (30.0, 30.0, 0.2)):
+        ended = Ended()
+        dog = Watchdog(ended)
+        dog.end_in(armed, 4, "")
+        dog.hasten(hastened, 143, "")
+        dog.end_in(min(armed, armed_again), 4, "")
+        assert ended.happened.wait(5)
+        assert ended.codes == [143]
 
 
 def test_what_is_done_ends_with_its_own_code_and_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
