@@ -116,6 +116,24 @@ def test_a_signal_while_publishing_publishes(
     next_minute_is_good()
 
 
+def test_a_signal_and_a_minute_that_is_over_end_with_the_signals_code(
+    with_universe: Hlctl, at: At, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """Whatever was published, which here is nothing."""
+    process = with_universe.start("snapshot")
+    wait_for(rows, HAS_A_MINUTE)
+    with locked(with_universe, "ingest_runs"):
+        wait_for(rows, WAITS_FOR_A_LOCK)
+        process.send_signal(signal.SIGTERM)
+        at(61.0)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert err.startswith("hlctl snapshot: ended by a signal: the minute was over before it could be recorded")
+    assert err.count("\n") == 1
+    assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
+    next_minute_is_good()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_at_any_moment_of_the_start_is_no_traceback(
     with_universe: Hlctl, next_minute_is_good: NextMinute, number: signal.Signals

@@ -87,6 +87,29 @@ def test_a_thread_that_hangs_does_not_hold_the_run_beyond_the_deadline() -> None
     assert all(isinstance(answers[wallet], Held) for wallet in WALLETS[2:])
 
 
+@pytest.mark.parametrize("allowed", [0, 2])
+def test_with_fewer_threads_than_wanted_the_work_is_done_by_those_there_are(
+    monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    """A limit on processes must not cost the minute; with none at all there is nobody to do it."""
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if len(started) == allowed:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    if not allowed:
+        with pytest.raises(RuntimeError):
+            fetch(lambda _address, _seconds: GOOD)
+        return
+    answers, _, _ = fetch(lambda _address, _seconds: GOOD)
+    assert all(isinstance(answer, Held) for answer in answers.values())
+
+
 def test_no_request_may_last_beyond_the_deadline() -> None:
     """What is left of the minute bounds the budget of each request."""
     budgets: list[float] = []
