@@ -141,7 +141,7 @@ def progress_bar(words: str, *, wanted: bool) -> Iterator[Callable[[int, int], N
     if not (wanted and sys.stderr.isatty()):
         yield lambda _done, _total: None
         return
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.progress import Progress  # noqa: PLC0415
 
     with Progress(console=Console(file=sys.stderr), transient=True) as bar:

@@ -46,6 +46,17 @@ WAITS_FOR_A_LOCK = """
 """
 HAS_A_MINUTE = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid < 2000000000"  # others have high numbers
 
+
+@contextmanager
+def about_to_publish(hlctl: Hlctl, rows: Rows) -> Iterator[subprocess.Popen[str]]:
+    """Hold a run at its first write for as long as the block lasts."""
+    process = hlctl.start("snapshot")
+    wait_for(rows, HAS_A_MINUTE)
+    with locked(hlctl, "ingest_runs"):
+        wait_for(rows, WAITS_FOR_A_LOCK)
+        yield process
+
+
 # ---- signals
 
 
@@ -74,10 +85,7 @@ def test_a_second_signal_ends_the_process_at_once(
     with_universe: Hlctl, rows: Rows, next_minute_is_good: NextMinute
 ) -> None:
     """Ctrl-C twice means it."""
-    process = with_universe.start("snapshot")
-    wait_for(rows, HAS_A_MINUTE)
-    with locked(with_universe, "ingest_runs"):
-        wait_for(rows, WAITS_FOR_A_LOCK)
+    with about_to_publish(with_universe, rows) as process:
         process.send_signal(signal.SIGINT)
         time.sleep(0.3)
         began = time.monotonic()
@@ -105,10 +113,7 @@ def test_a_signal_while_publishing_publishes(
     with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: NextMinute
 ) -> None:
     """What is valid is published, and the code says which signal it was."""
-    process = with_universe.start("snapshot")
-    wait_for(rows, HAS_A_MINUTE)
-    with locked(with_universe, "ingest_runs"):
-        wait_for(rows, WAITS_FOR_A_LOCK)
+    with about_to_publish(with_universe, rows) as process:
         process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
     assert process.wait(timeout=20) == 143
@@ -120,10 +125,7 @@ def test_a_signal_and_a_minute_that_is_over_end_with_the_signals_code(
     with_universe: Hlctl, at: At, rows: Rows, next_minute_is_good: NextMinute
 ) -> None:
     """Whatever was published, which here is nothing."""
-    process = with_universe.start("snapshot")
-    wait_for(rows, HAS_A_MINUTE)
-    with locked(with_universe, "ingest_runs"):
-        wait_for(rows, WAITS_FOR_A_LOCK)
+    with about_to_publish(with_universe, rows) as process:
         process.send_signal(signal.SIGTERM)
         at(61.0)
     _, err = process.communicate(timeout=20)
