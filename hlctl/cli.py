@@ -4,34 +4,21 @@ Imports inside the commands are the product's start-up time: `--help` and `--ver
 nor psycopg, and a command loads what it needs.
 """
 
-import logging
-import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hlctl import __version__, logs
-from hlctl.errors import (
-    BugError,
-    DatabaseUnusableError,
-    ExitCode,
-    HlctlError,
-    InterruptedRunError,
-    MinuteMissedError,
-    UsageError,
-)
-from hlctl.jobs.interrupt import Interrupt, Terminated, ignored, raising, remembered
-from hlctl.watchdog import watchdog
+from hlctl import __version__
+from hlctl.boundary import Invocation, bug, finish, flush, log_from, refuse, settings_of
+from hlctl.errors import UsageError
+from hlctl.jobs.interrupt import Interrupt, ignored, remembered
 
 if TYPE_CHECKING:
     from hlctl.results import Result
-    from hlctl.settings import Settings
 
 app = typer.Typer(
     name="hlctl",
@@ -43,16 +30,6 @@ db_app = typer.Typer(name="db", help="The embedded PostgreSQL server.")
 app.add_typer(db_app)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document, on failure too.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """The options that stand before the command."""
-
-    config: Path | None
-    quiet: bool
-    log_level: str | None
-    interrupted: Interrupt  # by a signal that came before there was a job to end
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
@@ -77,7 +54,7 @@ def _options(
 ) -> None:
     ctx.obj = Invocation(config=config, quiet=quiet, log_level=log_level, interrupted=ctx.obj)
     if log_level is not None:
-        _log_from(log_level)
+        log_from(log_level)
 
 
 @app.command("init-db")
@@ -98,9 +75,9 @@ def init_db(
     def job() -> "Result":
         from hlctl.jobs import database
 
-        return database.init_db(_settings(ctx), dry_run=dry_run, writers=writer or [], readers=reader or [])
+        return database.init_db(settings_of(ctx), dry_run=dry_run, writers=writer or [], readers=reader or [])
 
-    _finish(ctx, job, as_json=as_json)
+    finish(ctx, job, as_json=as_json)
 
 
 @app.command("refresh-universe")
@@ -128,14 +105,14 @@ def refresh_universe(
     def job() -> "Result":
         from hlctl.jobs import universe
 
-        settings = _settings(ctx)
+        settings = settings_of(ctx)
         if dry_run:
             return universe.plan_refresh(settings, if_due=if_due, force=force)
         if if_due:
             return universe.refresh_if_due(settings, force=force)
         return universe.refresh_universe(settings, force=force)
 
-    _finish(ctx, job, as_json=as_json, is_answer=dry_run)
+    finish(ctx, job, as_json=as_json, is_answer=dry_run)
 
 
 @app.command("snapshot")
@@ -148,12 +125,12 @@ def snapshot(
 
     def job() -> "Result":
         from hlctl.jobs import snapshot as snapshots
-        from hlctl.render import progress_bar
+        from hlctl.render.screen import progress_bar
 
         with progress_bar("asking the exchange", wanted=not as_json) as progress:
-            return snapshots.snapshot(_settings(ctx), align=align, progress=progress)
+            return snapshots.snapshot(settings_of(ctx), align=align, progress=progress)
 
-    _finish(ctx, job, as_json=as_json)
+    finish(ctx, job, as_json=as_json)
 
 
 @app.command("status")
@@ -163,9 +140,9 @@ def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     def job() -> "Result":
         from hlctl.jobs import status as statuses
 
-        return statuses.status(_settings(ctx))
+        return statuses.status(settings_of(ctx))
 
-    _finish(ctx, job, as_json=as_json, is_answer=True)
+    finish(ctx, job, as_json=as_json, is_answer=True)
 
 
 @app.command("demo")
@@ -181,12 +158,12 @@ def demo(
 
     def job() -> "Result":
         from hlctl.jobs import demo as demos
-        from hlctl.render import progress_bar, tell
+        from hlctl.render.screen import progress_bar, tell
 
         with progress_bar("asking the exchange", wanted=not as_json) as progress:
             return demos.demo(data=data, keep=keep, tell=partial(tell, wanted=not as_json), progress=progress)
 
-    _finish(ctx, job, as_json=as_json, is_answer=True)
+    finish(ctx, job, as_json=as_json, is_answer=True)
 
 
 @db_app.command("start")
@@ -196,9 +173,9 @@ def db_start(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     def job() -> "Result":
         from hlctl.jobs import server
 
-        return server.start(_settings(ctx))
+        return server.start(settings_of(ctx))
 
-    _finish(ctx, job, as_json=as_json)
+    finish(ctx, job, as_json=as_json)
 
 
 @db_app.command("run")
@@ -213,9 +190,9 @@ def db_run(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     def job() -> "Result":
         from hlctl.jobs import server
 
-        server.run(_settings(ctx))
+        server.run(settings_of(ctx))
 
-    _finish(ctx, job, as_json=as_json)
+    finish(ctx, job, as_json=as_json)
 
 
 @db_app.command("stop")
@@ -225,9 +202,9 @@ def db_stop(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     def job() -> "Result":
         from hlctl.jobs import server
 
-        return server.stop(_settings(ctx))
+        return server.stop(settings_of(ctx))
 
-    _finish(ctx, job, as_json=as_json)
+    finish(ctx, job, as_json=as_json)
 
 
 @db_app.command("status")
@@ -237,9 +214,9 @@ def db_status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     def job() -> "Result":
         from hlctl.jobs import server
 
-        return server.status(_settings(ctx))
+        return server.status(settings_of(ctx))
 
-    _finish(ctx, job, as_json=as_json, is_answer=True)
+    finish(ctx, job, as_json=as_json, is_answer=True)
 
 
 @db_app.command("url")
@@ -249,12 +226,9 @@ def db_url(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     def job() -> "Result":
         from hlctl.jobs import server
 
-        return server.url(_settings(ctx))
+        return server.url(settings_of(ctx))
 
-    _finish(ctx, job, as_json=as_json, is_answer=True)
-
-
-# ---- the boundary: the only place where an exception becomes words and an exit code
+    finish(ctx, job, as_json=as_json, is_answer=True)
 
 
 def main(args: Sequence[str] | None = None, *, interrupted: Interrupt | None = None) -> int:
@@ -267,23 +241,18 @@ def main(args: Sequence[str] | None = None, *, interrupted: Interrupt | None = N
     try:
         code = app(args=words, prog_name="hlctl", standalone_mode=False, obj=interrupted)
     except typer.TyperException as exc:
-        code = _refuse(words, UsageError(exc.format_message()), getattr(exc, "ctx", None))
+        code = refuse(_command(words, exc), UsageError(exc.format_message()), as_json="--json" in words)
     except Exception as exc:  # noqa: BLE001 - whatever the boundary itself got wrong
-        code = _refuse(words, _bug(exc))
-    _flush()
+        code = refuse(_command_in(words), bug(exc), as_json="--json" in words)
+    flush()
     ignored()
     return int(code or 0)
 
 
-def _refuse(words: Sequence[str], error: HlctlError, ctx: typer.Context | None = None) -> ExitCode:
-    """Turn what no command has caught into one line, or into the envelope where it was asked for."""
-    command = ctx.command_path.partition(" ")[2] if ctx is not None else ""
-    try:
-        return _report(command or _command_in(words), None, error, as_json="--json" in words, show_result=False)
-    except Exception as exc:  # noqa: BLE001 - the renderer is what is broken
-        with suppress(OSError, ValueError):
-            sys.stderr.write(f"{_bug(exc)}\n")
-        return ExitCode.BUG
+def _command(words: Sequence[str], exc: typer.TyperException) -> str:
+    """Name the command whose line was not understood."""
+    ctx = getattr(exc, "ctx", None)
+    return (ctx.command_path.partition(" ")[2] if ctx is not None else "") or _command_in(words)
 
 
 def _command_in(words: Sequence[str]) -> str:
@@ -293,99 +262,3 @@ def _command_in(words: Sequence[str]) -> str:
     spoken = [word for word in words if not word.startswith("-")]
     pairs = (f"{word} {follower}" for word, follower in zip(spoken, [*spoken[1:], ""], strict=False))
     return next((name for pair in pairs for name in (pair, pair.partition(" ")[0]) if name in names), "")
-
-
-def _finish(ctx: typer.Context, job: Callable[[], "Result"], *, as_json: bool, is_answer: bool = False) -> None:
-    """Run a job, print what it returned or why it could not, and exit with the code of what was committed.
-
-    An answer is what its command is for, and is printed even with --quiet.
-    """
-    result: Result | None = None
-    error: HlctlError | None = None
-    command = ctx.command_path.partition(" ")[2]
-    if as_json:
-        _let_the_watchdog_speak_json(command)
-    try:
-        with raising(ctx.obj.interrupted):
-            result = job()
-        error = result.failure
-    except HlctlError as exc:
-        logging.getLogger(__name__).debug("cause", exc_info=exc)
-        error = exc
-    except KeyboardInterrupt as exc:
-        error = InterruptedRunError()
-        error.exit_code = ExitCode.SIGTERM if isinstance(exc, Terminated) else ExitCode.SIGINT
-    except Exception as exc:  # the last line of defence: no traceback reaches an operator
-        logging.getLogger(__name__).debug("bug", exc_info=exc)
-        error = _bug(exc)
-    is_good = result is not None and result.exit_code is ExitCode.OK
-    show_result = error is None and not (ctx.obj.quiet and is_good and not is_answer)
-    raise typer.Exit(_report(command, result, error, as_json=as_json, show_result=show_result))
-
-
-def _report(
-    command: str, result: "Result | None", error: HlctlError | None, *, as_json: bool, show_result: bool
-) -> ExitCode:
-    from hlctl import render
-
-    code = result.exit_code if result is not None else error.exit_code if error is not None else ExitCode.OK
-    watchdog.settle(code)
-    # A closed stdout or a full disk never changes what was committed.
-    with suppress(OSError, ValueError):
-        if as_json:
-            sys.stdout.write(render.document(command, code, result, error) + "\n")
-            return code
-        if error is not None:
-            render.complain(command, error, sys.stderr)
-        elif result is not None and show_result:
-            render.show(result, sys.stdout)
-    return code
-
-
-def _let_the_watchdog_speak_json(command: str) -> None:
-    """Make its last words a document too; the renderer is loaded now, since it cannot wait for anything."""
-    from hlctl import render
-
-    def say(code: int, words: str) -> tuple[TextIO, str]:
-        kinds = {ExitCode.DATABASE: DatabaseUnusableError, ExitCode.FAILED: MinuteMissedError}
-        error = kinds.get(ExitCode(code), InterruptedRunError)(words)
-        return sys.stdout, render.document(command, ExitCode(code), None, error) + "\n"
-
-    watchdog.say = say
-
-
-def _bug(exc: Exception) -> BugError:
-    """Name an unexpected exception by its type and its place in hlctl: its text might hold a secret."""
-    place, trace = "", exc.__traceback__
-    while trace is not None:
-        file = Path(trace.tb_frame.f_code.co_filename)
-        if file.is_relative_to(Path(__file__).parent):
-            place = f" in {file.name}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    sqlstate = getattr(exc, "sqlstate", None)
-    return BugError(f"hlctl has a bug: {type(exc).__name__}{f' ({sqlstate})' if sqlstate else ''}{place}")
-
-
-def _flush() -> None:
-    """Flush here, where a failure can be swallowed: at interpreter exit it would become exit status 120."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            with suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _settings(ctx: typer.Context) -> "Settings":
-    from hlctl import settings
-
-    loaded = settings.load(ctx.obj.config)
-    if ctx.obj.log_level is None:
-        _log_from(loaded.log_level)
-    return loaded
-
-
-def _log_from(level: str) -> None:
-    if level not in {"debug", "info", "warning", "error"}:
-        raise typer.BadParameter(f"--log-level {level!r} is none of debug, info, warning, error")
-    logs.log_from(level)

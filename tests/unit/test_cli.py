@@ -10,7 +10,8 @@ import pytest
 from tests import contract
 
 PROBE = (
-    "import sys; from hlctl import cli, render; from hlctl.jobs.interrupt import Interrupt; interrupted = Interrupt();"
+    "import sys; from hlctl import cli; from hlctl.render import document, text;"
+    "from hlctl.jobs.interrupt import Interrupt; interrupted = Interrupt();"
 )
 RUN = "sys.exit(cli.main(sys.argv[1:], interrupted=interrupted))"
 
@@ -38,24 +39,24 @@ def test_a_signal_before_the_job_ends_it_before_it_begins(tmp_path: Path, number
 
 def test_a_result_that_cannot_be_printed_is_a_bug_in_one_document(tmp_path: Path) -> None:
     """Not half a document, and not the words of an exception."""
-    status, out, err = run("render.plain = None", "db", "url", "--json", data_dir=tmp_path)
+    status, out, err = run("document.plain = None", "db", "url", "--json", data_dir=tmp_path)
     assert (status, err) == (70, "")
     error = contract.check(out, 70)["error"]
-    assert re.fullmatch(r"hlctl has a bug: TypeError in render\.py:\d+", error["message"])
+    assert re.fullmatch(r"hlctl has a bug: TypeError in document\.py:\d+", error["message"])
 
 
 def test_a_renderer_that_cannot_print_at_all_is_one_line_of_the_log(tmp_path: Path) -> None:
     """The last resort: no traceback, and still 70."""
-    status, out, err = run("render.document = None", "db", "url", "--json", data_dir=tmp_path)
+    status, out, err = run("document.document = None", "db", "url", "--json", data_dir=tmp_path)
     assert (status, out) == (70, "")
-    assert re.fullmatch(r"hlctl has a bug: TypeError in cli\.py:\d+\n", err)
+    assert re.fullmatch(r"hlctl has a bug: TypeError in boundary\.py:\d+\n", err)
 
 
 def test_a_bug_in_the_text_is_one_line(tmp_path: Path) -> None:
     """With the command it happened in."""
-    status, out, err = run("render.show = None", "db", "url", data_dir=tmp_path)
+    status, out, err = run("text.show = None", "db", "url", data_dir=tmp_path)
     assert (status, out) == (70, "")
-    assert re.fullmatch(r"hlctl db url: hlctl has a bug: TypeError in cli\.py:\d+; please report it; .*\n", err)
+    assert re.fullmatch(r"hlctl db url: hlctl has a bug: TypeError in boundary\.py:\d+; please report it; .*\n", err)
 
 
 def test_a_signal_in_the_middle_of_an_import_waits_for_its_end(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from hlctl import render
 from hlctl.cli import app
 from hlctl.errors import ExitCode
+from hlctl.render.status import REASONS
 from hlctl.settings import KNOWN, SECRETS, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +108,7 @@ def test_a_service_is_bounded_and_takes_a_busy_lock_for_normal(service: Path) ->
 def test_every_reason_of_the_judge_has_words() -> None:
     """The view names reasons by code; an operator reads sentences."""
     view = (ROOT / "sql" / "migrations" / "0003_views.sql").read_text()
-    assert set(re.findall(r"THEN '(\w+)' END", view)) == set(render._WORDS)
+    assert set(re.findall(r"THEN '(\w+)' END", view)) == set(REASONS)
 
 
 def test_cron_and_systemd_read_the_same_files() -> None:

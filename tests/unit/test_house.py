@@ -25,9 +25,10 @@ FLOORS = (
     {"hlctl.access", "hlctl.migrate", "hlctl.store"},
     {"hlctl.results"},
     {"hlctl.render", "hlctl.jobs", "hlctl.jobs.interrupt", "hlctl.jobs.database"},
-    {"hlctl.jobs.universe", "hlctl.jobs.status", "hlctl.jobs.server"},
-    {"hlctl.jobs.snapshot"},
-    {"hlctl.jobs.demo"},
+    {"hlctl.render.document", "hlctl.render.screen", "hlctl.jobs.universe", "hlctl.jobs.status", "hlctl.jobs.server"},
+    {"hlctl.render.status", "hlctl.jobs.snapshot"},
+    {"hlctl.render.text", "hlctl.jobs.demo"},
+    {"hlctl.boundary"},
     {"hlctl.cli"},
     {"hlctl.__main__"},
 )

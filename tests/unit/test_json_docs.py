@@ -12,10 +12,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from hlctl import render
 from hlctl.errors import ExitCode, HlctlError
 from hlctl.model import MissingReason
-from hlctl.render import plain
+from hlctl.render import document
+from hlctl.render.document import plain
+from hlctl.render.status import REASONS, STYLES
 from hlctl.results import Result
 from tests import contract
 from tests.e2e import test_json
@@ -143,8 +144,8 @@ def test_the_page_has_every_word_of_a_closed_list(name: str) -> None:
 def test_the_page_has_every_reason() -> None:
     """Of a NULL cell, and of the judgement."""
     assert [row[0].strip("`") for row in contract.TABLES["Reasons a cell is missing for"]] == list(MissingReason)
-    assert {row[0].strip("`") for row in contract.TABLES["Reasons of the judgement"]} == set(render._WORDS)
-    assert contract.words_of(contract.MEANINGS["Health", "health_state"]) >= set(render._STYLES)
+    assert {row[0].strip("`") for row in contract.TABLES["Reasons of the judgement"]} == set(REASONS)
+    assert contract.words_of(contract.MEANINGS["Health", "health_state"]) >= set(STYLES)
 
 
 def test_the_page_says_what_every_command_prints() -> None:
@@ -191,10 +192,10 @@ def test_the_page_has_an_errors_exit_code_and_remedy(code: str) -> None:
 def test_the_page_has_the_envelope() -> None:
     """The same for every command, in this order."""
     names = [row[0].strip("`") for row in contract.TABLES["Envelope"]]
-    found = contract.check(render.document("db url", ExitCode.USAGE, None, CODES["usage"]("no")) + "\n", 2)
+    found = contract.check(document.document("db url", ExitCode.USAGE, None, CODES["usage"]("no")) + "\n", 2)
     assert list(found) == names
     assert found["error"] == {"code": "usage", "message": "no", "remedy": "see `hlctl --help`"}
-    assert re.search(rf"Within `schema_version` {render.SCHEMA_VERSION} ", contract.PAGE)
+    assert re.search(rf"Within `schema_version` {document.SCHEMA_VERSION} ", contract.PAGE)
 
 
 def test_what_is_no_number_is_not_printed_as_one() -> None:
@@ -202,4 +203,4 @@ def test_what_is_no_number_is_not_printed_as_one() -> None:
     result = make(OBJECTS["DemoResult"])
     object.__setattr__(result, "seconds", float("nan"))
     with pytest.raises(ValueError, match="not JSON compliant"):
-        render.document("demo", ExitCode.OK, result, None)
+        document.document("demo", ExitCode.OK, result, None)
