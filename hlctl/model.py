@@ -148,6 +148,7 @@ class Rules:
     coverage_failed: Decimal  # percent
     stale_after: timedelta
     universe_stale_after: timedelta
+    rate_limit: int  # weight a minute; 0: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,7 +153,7 @@ def publish(
         raise MinuteMissedError
     conn.execute(db.query("write_cells"), {"minute": minute, **_columns(answers)})
     counted = fetch_one(conn, "count_minute", {"minute": minute})
-    expected, succeeded, rows_written, missing = counted or (0, 0, 0, {})
+    expected, succeeded, rows_written, missing, fingerprint = counted or (0, 0, 0, {}, None)
     with conn.cursor(row_factory=class_row(Recorded)) as cursor:
         recorded = cursor.execute(
             db.query("publish_minute"),
@@ -163,6 +163,7 @@ def publish(
                 "succeeded": succeeded,
                 "rows_written": rows_written,
                 "missing": Jsonb(missing),
+                "fingerprint": fingerprint,
             },
         ).fetchone()
     if recorded is None:

@@ -312,6 +312,7 @@ def _publish(
             coverage_failed=settings.coverage_failed,
             stale_after=timedelta(seconds=settings.stale_after),
             universe_stale_after=timedelta(hours=float(_MISSED_REFRESHES * settings.universe_refresh_hours)),
+            rate_limit=settings.rate_limit,
         ),
         transport=run.asking.transport() if run.asking else _NOTHING_SENT,
         attempt=run.attempt(error),

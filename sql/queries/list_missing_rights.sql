@@ -39,11 +39,11 @@ wanted (access, privilege, object, columns, needed_by) AS (
       ('INSERT', 'ingest_runs',
        '{run_id, snapshot_ts, status, wallets_expected, wallets_succeeded, wallets_failed, rows_expected, rows_written,
          coverage_pct, missing, universe_run_id, attempts, attempt_id, coverage_success, coverage_failed, stale_after,
-         universe_stale_after, requests_sent, retries, rate_limited, last_sent_at, sent_per_second, skew_ms,
+         universe_stale_after, rate_limit, requests_sent, retries, rate_limited, last_sent_at, sent_per_second, skew_ms,
          clock_offset_ms, duration_ms, error, host, version, published_at}', '{snapshot}'),
       ('UPDATE', 'ingest_runs',
        '{status, wallets_expected, wallets_succeeded, wallets_failed, rows_expected, rows_written, coverage_pct, missing,
-         attempts, attempt_id, requests_sent, retries, rate_limited, last_sent_at, sent_per_second, skew_ms,
+         fingerprint, attempts, attempt_id, requests_sent, retries, rate_limited, last_sent_at, sent_per_second, skew_ms,
          clock_offset_ms, duration_ms, error, host, version, published_at}', '{snapshot}'),
       ('INSERT', 'wallet_snapshots',
        '{snapshot_ts, wallet_id, asset, position_szi, entry_px, liq_px, leverage, leverage_type, margin_used, observed_at,
@@ -58,6 +58,8 @@ wanted (access, privilege, object, columns, needed_by) AS (
          AS w (privilege, relation, columns, needed_by)),
 function (access, name, needed_by) AS (VALUES
   ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe}'::text[]),
+  ('reader', 'cell_fingerprint', '{snapshot}'),
+  ('reader', 'stray_cells', '{}'),
   ('writer', 'ensure_partitions', '{}'))  -- without it the DEFAULT partition takes the minute
 SELECT role.rolname AS role, w.access, w.privilege, w.object,
        CASE WHEN c.oid IS NULL THEN w.columns ELSE lacking.columns END AS columns,

@@ -264,6 +264,21 @@ def test_a_minute_without_a_partition_is_kept_and_moves_to_its_day_later(conn: d
     assert partition_of(conn, M) == "wallet_snapshots_20260106"
 
 
+def test_strays_of_a_day_that_is_over_are_told_and_go_to_a_partition_of_their_own(
+    conn: db.Connection, set_clock: Any
+) -> None:
+    """Whoever drops whole days would leave them in DEFAULT for ever."""
+    insert(conn)
+    strays = "SELECT wallet_id, asset::text FROM stray_cells(%s, %s)"
+    assert conn.execute(strays, [M, M + timedelta(minutes=1)]).fetchall() == [(1, "BTC")]
+    assert conn.execute(strays, [M - timedelta(days=1), M]).fetchall() == []
+    set_clock(M + timedelta(days=3), running=False)
+    assert conn.execute("SELECT ensure_partitions(0)").fetchone() == (2,)
+    assert partition_of(conn, M) == "wallet_snapshots_20260106"
+    assert conn.execute(strays, [M, M + timedelta(minutes=1)]).fetchall() == []
+    assert conn.execute("SELECT ensure_partitions(0)").fetchone() == (0,)
+
+
 def test_the_day_is_utc_whatever_the_session_says(conn: db.Connection, set_clock: Any) -> None:
     """A server in Tokyo keeps the same days."""
     conn.execute("SET timezone = 'Asia/Tokyo'")

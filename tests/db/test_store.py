@@ -37,6 +37,7 @@ RULES = Rules(
     coverage_failed=Decimal(80),
     stale_after=timedelta(seconds=180),
     universe_stale_after=timedelta(hours=12),
+    rate_limit=1200,
 )
 LONG = Position(
     szi=Decimal("1.5"),
@@ -469,6 +470,7 @@ def test_the_thresholds_in_force_are_those_the_run_wrote_down(conn: db.Connectio
         coverage_failed=Decimal(10),
         stale_after=timedelta(seconds=600),
         universe_stale_after=timedelta(hours=1),
+        rate_limit=1200,
     )
     assert publish(conn, failing(1), rules=rules).status == "success"
     set_clock(M + timedelta(seconds=500), running=False)
@@ -567,3 +569,62 @@ def test_the_libpq_environment_is_not_heard(database: str, monkeypatch: pytest.M
     with db.connect(database) as conn:
         assert conn.execute("SELECT current_setting('application_name')").fetchone() == ("hlctl",)
         assert conn.execute("SHOW search_path").fetchone() != ("nowhere",)
+
+
+# ---- the fingerprint
+
+
+FINGERPRINT = """
+    SELECT fingerprint,
+           (SELECT sum(cell_fingerprint(wallet_id, asset, position_szi, entry_px, liq_px, leverage, leverage_type,
+                                        margin_used, observed_at, missing_reason, attempt))
+              FROM wallet_snapshots c WHERE c.snapshot_ts = r.snapshot_ts)
+      FROM ingest_runs r WHERE snapshot_ts = %s
+"""
+
+
+def test_a_minute_carries_the_fingerprint_of_its_cells_whoever_asks(conn: db.Connection, set_clock: SetClock) -> None:
+    """A re-run renews it, and it does not depend on the session's time zone or the order of the cells."""
+    set_clock(M, running=False)
+    make_universe(conn, [1, 2])
+    seen = []
+
+    def half_held(wallets: Sequence[Wallet]) -> dict[Wallet, Answer]:
+        return {wallets[0]: held(BTC=LONG), wallets[1]: MissingReason.TIMEOUT}
+
+    for answers in (half_held, all_held):
+        publish(conn, answers)
+        with db.transaction(conn):
+            stored, told = conn.execute(FINGERPRINT.encode(), [M]).fetchone() or (None, None)
+            assert stored is not None
+            assert stored == told
+        seen.append(stored)
+    conn.execute("SET timezone = 'Asia/Tokyo'; SET datestyle = 'German'")
+    assert conn.execute(FINGERPRINT.encode(), [M]).fetchone() == (seen[1], seen[1])
+    assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "position_szi = 1.50", "position_szi = -1.5", "entry_px = NULL", "liq_px = 90", "leverage = 6",
+        "margin_used = 31", "leverage_type = 'isolated'", "observed_at = observed_at + interval '1 us'", "attempt = 2",
+        "wallet_id = 77", "asset = 'ETH'",
+    ],
+)  # fmt: skip
+def test_no_change_of_a_value_leaves_the_fingerprint_as_it_was(
+    conn: db.Connection, set_clock: SetClock, change: str
+) -> None:
+    """What was published is proven; the dirty mark, which comes later, is not part of it."""
+    set_clock(M, running=False)
+    make_universe(conn, [1])
+    publish(conn, lambda wallets: {wallets[0]: held(BTC=LONG)})
+    conn.execute("UPDATE wallet_snapshots SET is_dirty = true, dirty_reason = 'odd'")
+    stored, told = conn.execute(FINGERPRINT.encode(), [M]).fetchone() or (None, None)
+    assert stored == told
+    conn.execute("DELETE FROM wallet_snapshots WHERE asset <> 'BTC'")
+    before = conn.execute(FINGERPRINT.encode(), [M]).fetchone() or (None, None)
+    conn.execute(f"UPDATE wallet_snapshots SET {change}".encode())  # noqa: S608 - a literal of this file
+    after = conn.execute(FINGERPRINT.encode(), [M]).fetchone() or (None, None)
+    assert before[1] != after[1]
+    assert before[1] != before[0], "a cell that is gone shows too"
