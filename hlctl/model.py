@@ -12,6 +12,9 @@ from uuid import UUID
 
 MINUTE = timedelta(seconds=60)
 
+HLP_VAULT = "0xdfc24b077bc1425ad1dea75bcb6f8158e10df303"
+"""The protocol's own vault on mainnet, as docs.bitquery.io and docs.rs/df-hyperliquid-core name it."""
+
 
 @unique
 class Asset(StrEnum):
@@ -112,6 +115,11 @@ class LeaderboardRow:
     month_roi: Decimal  # fraction, 0.03 = 3 %
     month_volume: Decimal  # USD
     account_value: Decimal  # USD
+
+    @property
+    def is_vault(self) -> bool | None:
+        """Return True for the protocol's own vault, None for all others: a row bears no mark of a vault or of none."""
+        return True if self.address == HLP_VAULT else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

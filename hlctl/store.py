@@ -249,6 +249,7 @@ def _add_refresh(
         "month_roi": [row.month_roi for row in members],
         "account_value": [row.account_value for row in members],
         "month_volume": [row.month_volume for row in members],
+        "is_vault": [row.is_vault for row in members],
     }
     conn.execute(db.query("add_wallets"), {"addresses": columns["addresses"]})
     conn.execute(db.query("add_members"), {"run_id": run_id, **columns})

@@ -16,7 +16,7 @@ ELEVEN = {
     "wallet_universe_runs", "wallet_universe_members", "wallet_universe_current", "wallet_snapshots",
     "snapshot_anomalies", "ingest_runs", "ingest_health", "signals", "signal_contributors", "alerts", "alert_state",
 }  # fmt: skip
-VIEWS = {"v_positions", "v_universe", "v_latest_health", "v_latest_signals", "v_recent_alerts"}
+VIEWS = {"v_positions", "v_universe", "v_universe_history", "v_latest_health", "v_latest_signals", "v_recent_alerts"}
 M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
 RUN = int(M.timestamp()) // 60
 QUERIES = sorted((db.sql_root() / "queries").glob("*.sql"))

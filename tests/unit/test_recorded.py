@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hlctl import wire
-from hlctl.model import Asset, LeverageType, Position
+from hlctl.model import HLP_VAULT, Asset, LeverageType, Position
 
 RECORDED = Path(__file__).parents[3] / "shared" / "data" / "recorded"
 pytestmark = pytest.mark.skipif(
@@ -115,3 +115,13 @@ def test_the_table_covers_every_recorded_answer() -> None:
         entry["file"].split("/")[1][:2] for entry in json.loads((RECORDED / "clearinghouse/index.json").read_text())
     }
     assert set(HELD) == files
+
+
+def test_no_recorded_leaderboard_row_bears_a_mark_of_a_vault() -> None:
+    """HLP's is told by its address alone: all rows have the same few keys, and display names are users' own."""
+    documents = [file.read_bytes() for file in sorted((RECORDED / "leaderboard").glob("*.json"))]
+    keys = {key for document in documents for row in json.loads(document)["leaderboardRows"] for key in row}
+    assert keys == {"ethAddress", "accountValue", "windowPerformances", "prize", "displayName"}
+    rows = [row for document in documents for row in wire.read_leaderboard([document]) if row]
+    assert len(rows) == 45
+    assert {row.address: row.is_vault for row in rows if row.is_vault is not None} == {HLP_VAULT: True}
