@@ -41,6 +41,10 @@ _WORDS = {
     "universe_old": "the universe is too old",
     "suspect": "the newest minute looks odd",
 }
+_ODD = {
+    "mass_zero": "half of the open positions turned flat at once",
+    "same_answer": "two wallets gave the same answer",
+}
 _STYLES = {"healthy": "bold green", "degraded": "bold yellow", "stale": "bold red"}
 
 
@@ -255,6 +259,8 @@ def _snapshot(result: SnapshotResult) -> str:
 def _status(result: StatusResult) -> list[Block]:
     health, run = result.health, result.run
     reasons = "; ".join(_WORDS.get(reason, reason) for reason in health.reasons)
+    if health.suspect:  # always the last of the reasons
+        reasons += f": {', '.join(_ODD.get(word, word) for word in health.suspect)}"
     counts = Counter(status for _minute, status in result.last_hour)
     facts = [
         ("health", f"{health.health_state}{f': {reasons}' if reasons else ''}"),

@@ -1,4 +1,4 @@
--- Counts, coverage and status of the run row; touches no cell. The claimed row makes publishers queue, so nothing moves
+-- Counts, coverage, status and oddities of the run row; touches no cell. The claimed row makes publishers queue, so nothing moves
 -- between count_minute and here. No row back: too late.
 UPDATE ingest_runs r
    SET wallets_expected  = n.expected,
@@ -11,6 +11,8 @@ UPDATE ingest_runs r
        status            = CASE WHEN n.expected > 0 AND 100 * n.succeeded >= r.coverage_success * n.expected THEN 'success'
                                 WHEN n.expected > 0 AND 100 * n.succeeded >= r.coverage_failed  * n.expected THEN 'partial'
                                 ELSE 'failed' END,
+       suspect           = coalesce(%(suspect)s::text[], r.suspect),
+       anomaly_rules     = %(anomaly_rules)s,
        published_at      = hlctl_clock()
   FROM (SELECT %(expected)s::int AS expected, %(succeeded)s::int AS succeeded, %(rows_written)s::int AS rows_written,
                %(missing)s::jsonb AS missing) AS n
