@@ -686,9 +686,11 @@ def test_a_bug_in_here_costs_no_minute_and_a_lost_connection_is_told(
     monkeypatch.setattr(oddities, "_set", lambda *_: int("a bug"))
     assert run(0, d(10)).status == "success"
     assert caplog.messages == ["nobody looked for oddities: ValueError"]
+    caplog.clear()
     monkeypatch.setattr(oddities, "_set", lambda conn, *_: conn.close())
     with pytest.raises(psycopg.OperationalError):
         run(1, d(10))
+    assert caplog.messages == []
 
 
 def test_suspect_words_are_of_the_whole_minute_and_degrade_it(conn: db.Connection, set_clock: SetClock) -> None:
