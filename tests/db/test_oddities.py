@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hlctl import db, oddities, store
+from hlctl import db, migrate, oddities, store
 from hlctl.model import Answer, Asset, Attempt, Held, MissingReason, Recorded, Wallet
 from tests.db.test_access import SENT
 from tests.db.test_store import LONG, RULES, SetClock, make_universe, publish
@@ -37,7 +37,7 @@ def d(number: object) -> Decimal:
 
 
 def record(conn: db.Connection, minute: datetime, cells: Cells, **run: Any) -> None:
-    """Insert a minute as if it had been recorded."""
+    """Insert a minute as if it had been recorded; a column of its run that is `...` is not there yet."""
     row = {
         "run_id": int(minute.timestamp()) // 60, "snapshot_ts": minute, "status": "success", "wallets_expected": 0,
         "wallets_succeeded": 0, "wallets_failed": 0, "rows_expected": 0, "rows_written": 0, "coverage_pct": 0,
@@ -46,6 +46,7 @@ def record(conn: db.Connection, minute: datetime, cells: Cells, **run: Any) -> N
         "requests_sent": 0, "retries": 0, "rate_limited": 0, "sent_per_second": "{}", "duration_ms": 0, "host": "here",
         "version": "0", "published_at": minute, "anomaly_rules": 1, **run,
     }  # fmt: skip
+    row = {name: value for name, value in row.items() if value is not ...}
     names, values = ", ".join(row), ", ".join(f"%({name})s" for name in row)
     statement = (
         f"INSERT INTO ingest_runs ({names}, universe_run_id)"  # noqa: S608 - the names are those above
@@ -795,6 +796,33 @@ def test_a_record_from_before_the_rules_keeps_its_cells_unmarked(conn: db.Connec
     run(6, d(10))
     assert marks(conn) == {}
     assert violations(conn) == []
+
+
+def test_an_older_record_is_taken_over_as_it_is(
+    empty_database: str, set_clock_of: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its odd cells stay as they were, except what a run of this version sees beside its own minute."""
+    shipped = migrate.packaged()
+    (place,) = [n for n, migration in enumerate(shipped) if migration.name.endswith("_oddities")]
+    with db.connect(empty_database) as conn:
+        with monkeypatch.context() as older:
+            older.setattr(migrate, "packaged", lambda: shipped[:place])
+            migrate.migrate(conn)
+        make_universe(conn, range(2))
+        for number, size in enumerate((10, 0, 10, 10, 0)):
+            cells: Cells = {(1, "BTC"): d(size), (2, "BTC"): "bad_shape"}
+            record(conn, M + number * MINUTE, cells, anomaly_rules=...)
+        before = conn.execute(VALUES).fetchall()
+        assert migrate.migrate(conn) == shipped[place:]
+        assert violations(conn) == []
+        minute = M + 5 * MINUTE
+        set_clock_of(empty_database, minute, running=False)
+        publish(conn, answers(minute, BTC=[d(10), d(7)]), minute=minute)
+        assert marks(conn) == {
+            (4, 1, "BTC"): "transient_collapse", (4, 2, "BTC"): "null_szi", (3, 2, "BTC"): "null_szi",
+        }  # fmt: skip
+        assert conn.execute(VALUES).fetchall()[: len(before)] == before
+        assert violations(conn) == []
 
 
 @pytest.mark.parametrize("query", ["find_odd_cells", "find_suspect_cells", "mark_cells"])
