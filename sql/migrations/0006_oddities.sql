@@ -19,6 +19,9 @@ COMMENT ON FUNCTION minutes_after(timestamptz, int) IS 'So many minutes later, o
 
 -- "seen" reads a minute more on either side. A neighbour counts only if it is exactly a minute away: a wallet that was not in
 -- the universe then, or a minute that nobody recorded, leaves the value beside it unknown.
+-- Neighbours within a tenth of each other are one position that hardly moved. To be less than half or more than twice of it
+-- in between, it takes two trades of half the position or more within two minutes that cancel out to a tenth: an answer that
+-- is wrong is likelier. Who scales in steps, doubles and stays, or is flat on a side, is nowhere near.
 CREATE FUNCTION odd_cells(since timestamptz, until timestamptz)
 RETURNS TABLE (snapshot_ts timestamptz, wallet_id int, asset asset, position_szi numeric, anomaly_type text, reason text,
                details jsonb, marked_as text)
@@ -71,7 +74,8 @@ szi_jump: open, between two open minutes of the same sign of which the smaller i
 null_szi: the wallet answered and its answer could not be used (bad_shape, bad_number, duplicate_coin).
 stale_time: the exchange dated its answer outside the minute.';
 
--- The size that a position had is looked up in the baseline, the newest good minute that was itself not emptied.
+-- The size that a position had is looked up in the baseline, the newest good minute that was itself not emptied. There, the
+-- positions of a shared answer do not count: after a minute in which everybody was said to hold the same, all would be gone.
 CREATE FUNCTION suspect_cells(since timestamptz, until timestamptz)
 RETURNS TABLE (snapshot_ts timestamptz, wallet_id int, asset asset, word text, details jsonb)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -102,7 +106,11 @@ BEGIN ATOMIC
            count(*) FILTER (WHERE now.position_szi = 0) OVER (PARTITION BY p.minute) AS gone
       FROM pair p
       JOIN cell was ON was.snapshot_ts = p.baseline AND was.position_szi <> 0
-      JOIN cell now ON now.snapshot_ts = p.minute AND now.wallet_id = was.wallet_id AND now.asset = was.asset),
+      JOIN cell now ON now.snapshot_ts = p.minute AND now.wallet_id = was.wallet_id AND now.asset = was.asset
+      LEFT JOIN snapshot_anomalies a
+        ON a.snapshot_ts = was.snapshot_ts AND a.wallet_id = was.wallet_id AND a.asset = was.asset
+       AND a.details ->> 'kind' = 'same_answer'
+     WHERE a.snapshot_ts IS NULL),
   position AS MATERIALIZED (
     SELECT c.snapshot_ts, c.wallet_id, c.asset,
            jsonb_build_array(c.position_szi, c.entry_px, c.liq_px, c.leverage, c.leverage_type, c.margin_used) AS terms
@@ -135,7 +143,7 @@ END;
 
 COMMENT ON FUNCTION suspect_cells(timestamptz, timestamptz) IS
   'The cells for which the minutes from since to before until are suspect, by rules 1; word is what ingest_runs.suspect says of the minute. No cell is named for both words.
-mass_zero: of the open positions of the baseline whose wallet is still recorded, 10 at least, half or more are flat. The baseline is the newest good minute of the 60 before that is not itself mass_zero, so what lasts is suspect for an hour and then believed. A position that is not known now has not turned flat.
+mass_zero: of the open positions of the baseline whose wallet is still recorded, those of a shared answer aside, 10 at least, half or more are flat. The baseline is the newest good minute of the 60 before that is not itself mass_zero, so what lasts is suspect for an hour and then believed. A position that is not known now has not turned flat.
 same_answer: two wallets or more with the same size, prices, leverage and margin in all three assets, and at least one position; same_as names the first ten others, wallets counts all.';
 
 REVOKE ALL ON FUNCTION minutes_after(timestamptz, int) FROM PUBLIC;

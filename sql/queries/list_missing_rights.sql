@@ -12,7 +12,7 @@ wanted (access, privilege, object, columns, needed_by) AS (
       ('wallet_universe_members', '{snapshot, refresh-universe}'),
       ('wallet_universe_current', '{status, refresh-universe}'),
       ('wallet_snapshots',        '{status, snapshot}'),
-      ('snapshot_anomalies',      '{}'),
+      ('snapshot_anomalies',      '{snapshot}'),
       ('ingest_runs',             '{status, snapshot}'),
       ('ingest_health',           '{snapshot}'),
       ('signals',                 '{}'),

@@ -393,6 +393,21 @@ def test_the_rule_of_emptied_minutes_is_what_a_second_reader_makes_of_it(
         assert singly == expected
 
 
+def test_positions_that_were_never_believed_are_not_missed(history: db.Connection) -> None:
+    """After a minute in which everybody was said to hold the same, the truth must not be suspect for an hour."""
+    shared = json.dumps({"kind": "same_answer"})
+    record(history, M, crowd(30), suspect=["same_answer"])
+    history.execute(
+        "INSERT INTO snapshot_anomalies SELECT snapshot_ts, wallet_id, asset, 'other', %s FROM wallet_snapshots"
+        " WHERE wallet_id > 10",
+        [shared],
+    )
+    for left, named in ((6, []), (5, [6, 7, 8, 9, 10])):
+        with history.transaction(force_rollback=True):
+            record(history, M + MINUTE, {key: size if key[0] <= left else d(0) for key, size in crowd(30).items()})
+            assert sorted(wallet for wallet, _ in suspect_cells(history, M + MINUTE)) == named
+
+
 HELD = {"szi": "1.5", "entry_px": "90000", "liq_px": None, "leverage": "5", "leverage_type": "cross", "margin": "30"}
 
 
