@@ -214,6 +214,7 @@ class Health:
     last_good_age: timedelta | None
     universe_as_of_ts: datetime | None
     universe_age: timedelta | None
+    suspect: Sequence[str]  # what is odd about the newest minute as a whole: mass_zero, same_answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from hlctl import db
+from hlctl import db, oddities
 from hlctl.db import Connection, fetch_one
 from hlctl.errors import BusyError, MinuteMissedError, NoUniverseError
 from hlctl.model import (
@@ -134,7 +134,7 @@ def publish(
     transport: Transport,
     attempt: Attempt,
 ) -> Recorded:
-    """Write a minute's run row, its cells and its health facts, and return the minute as it now stands.
+    """Write a minute's run row, its cells, its health facts and what is odd; return the minute as it now stands.
 
     Raises MinuteMissedError, with nothing to be committed, if the minute is over.
     """
@@ -154,6 +154,7 @@ def publish(
     conn.execute(db.query("write_cells"), {"minute": minute, **_columns(answers)})
     counted = fetch_one(conn, "count_minute", {"minute": minute})
     expected, succeeded, rows_written, missing, fingerprint = counted or (0, 0, 0, {}, None)
+    odd = oddities.find(conn, minute)
     with conn.cursor(row_factory=class_row(Recorded)) as cursor:
         recorded = cursor.execute(
             db.query("publish_minute"),
@@ -164,11 +165,14 @@ def publish(
                 "rows_written": rows_written,
                 "missing": Jsonb(missing),
                 "fingerprint": fingerprint,
+                "suspect": odd.suspect,
+                "anomaly_rules": odd.rules,
             },
         ).fetchone()
     if recorded is None:
         raise MinuteMissedError
     conn.execute(db.query("record_health"), {"minute": minute})
+    oddities.note(conn, minute, odd)
     return recorded
 
 

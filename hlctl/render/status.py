@@ -16,6 +16,10 @@ REASONS = {
     "universe_old": "the universe is too old",
     "suspect": "the newest minute looks odd",
 }
+SUSPICIONS = {
+    "mass_zero": "half of the open positions turned flat at once",
+    "same_answer": "two wallets gave the same answer",
+}
 STYLES = {"healthy": "bold green", "degraded": "bold yellow", "stale": "bold red"}
 
 
@@ -23,6 +27,8 @@ def status(result: StatusResult) -> list[Block]:
     """Return the screen: the judgement first, then the facts behind it."""
     health, run = result.health, result.run
     reasons = "; ".join(REASONS.get(reason, reason) for reason in health.reasons)
+    if health.suspect:  # always the last of the reasons
+        reasons += f": {', '.join(SUSPICIONS.get(word, word) for word in health.suspect)}"
     counts = Counter(status for _minute, status in result.last_hour)
     facts = [
         ("health", f"{health.health_state}{f': {reasons}' if reasons else ''}"),

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 
 from hlctl.model import MissingReason
@@ -25,6 +26,7 @@ class Misdeed:
 _MEBIBYTE = 2**20
 _NO_LENGTH: Mapping[str, str | None] = {"Content-Length": None}
 _TIME = re.compile(rb'"time":([0-9]+)')
+_SIZE = re.compile(rb'"szi":"(-?)([0-9.]+)"')
 _BTC = (
     '{"type":"oneWay","position":{"coin":"BTC","szi":"1.5","leverage":{"type":"cross","value":20},"entryPx":"90000.0",'
     '"positionValue":"135000.0","unrealizedPnl":"0.0","returnOnEquity":"0.0","liquidationPx":null,'
@@ -64,6 +66,10 @@ def _shifted(seconds: float, unit: int = 1000) -> Fault:
     return Fault(body=spoil)
 
 
+def _tenfold(size: re.Match[bytes]) -> bytes:
+    return b'"szi":"%b%b"' % (size[1], format(10 * Decimal(size[2].decode()), "f").encode())
+
+
 @cache
 def _gzip_bomb() -> bytes:
     """Make 1 MB of it that becomes 1 GiB: a thousand members, which gzip joins."""
@@ -89,6 +95,10 @@ _FAULTS: dict[MissingReason | None, dict[str, Fault]] = {
         "type-text": Fault(headers={"Content-Type": TEXT}),
         "type-absent": Fault(headers={"Content-Type": None}),
         "white-space": Fault(body=lambda good: b"\r\n " + good + b" " * 65536),
+        # Nothing in these answers tells that they are wrong: only the minutes or the wallets beside them can.
+        "positions-none": Fault(body=_holding()),
+        "positions-same": Fault(body=_holding(_BTC)),
+        "sizes-tenfold": Fault(body=lambda good: _SIZE.sub(_tenfold, good)),
     },
     MissingReason.TIMEOUT: {
         "silent": Fault(delay=3600),

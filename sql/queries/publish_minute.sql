@@ -1,5 +1,5 @@
--- Counts, coverage, status and fingerprint of the run row; touches no cell. The claimed row makes publishers queue, so nothing moves
--- between count_minute and here. No row back: too late.
+-- Counts, coverage, status, fingerprint and oddities of the run row; touches no cell. The claimed row makes publishers queue,
+-- so nothing moves between count_minute and here. No row back: too late.
 UPDATE ingest_runs r
    SET wallets_expected  = n.expected,
        wallets_succeeded = n.succeeded,
@@ -12,6 +12,8 @@ UPDATE ingest_runs r
        status            = CASE WHEN n.expected > 0 AND 100 * n.succeeded >= r.coverage_success * n.expected THEN 'success'
                                 WHEN n.expected > 0 AND 100 * n.succeeded >= r.coverage_failed  * n.expected THEN 'partial'
                                 ELSE 'failed' END,
+       suspect           = coalesce(%(suspect)s::text[], r.suspect),
+       anomaly_rules     = %(anomaly_rules)s,
        published_at      = hlctl_clock()
   FROM (SELECT %(expected)s::int AS expected, %(succeeded)s::int AS succeeded, %(rows_written)s::int AS rows_written,
                %(missing)s::jsonb AS missing, %(fingerprint)s::numeric AS fingerprint) AS n

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from hlctl import access, db, migrate, store
 from hlctl.access import Access, Right
-from hlctl.model import Attempt, Held, LeaderboardRow, MissingReason, Refresh, Rules, Source, Transport
+from hlctl.model import Answer, Attempt, Held, LeaderboardRow, MissingReason, Refresh, Rules, Source, Transport
 
 M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
 RULES = Rules(
@@ -76,14 +76,21 @@ def refresh(conn: db.Connection, *numbers: int) -> None:
 
 
 def snapshot(conn: db.Connection) -> None:
-    """Do what `snapshot` does, twice in a minute."""
+    """Do what `snapshot` does, twice in a minute, and in the two after it, the first of which is odd."""
     migrate.require_current(conn)
     minute = store.take_minute(conn, lead=timedelta(0)).minute
     store.list_recent_requests(conn)
     store.read_clock(conn)
     store.retake_minute(conn, minute, needed=True)
     store.find_attempt(conn, minute, uuid4())
-    for answer in (MissingReason.LATE, Held(M, {})):
+    answers: list[tuple[int, Answer]] = [
+        (0, MissingReason.LATE),
+        (0, Held(M, {})),
+        (1, MissingReason.BAD_SHAPE),
+        (2, MissingReason.LATE),
+    ]
+    for minutes, answer in answers:
+        minute = M + timedelta(minutes=minutes)
         task = store.list_task(conn, minute)
         attempt = Attempt(attempt_id=uuid4(), host="h", version="1", duration_ms=1, error=None)
         store.publish(
@@ -196,7 +203,8 @@ def test_nothing_else_is_granted(as_owner: db.Connection, role: str, kind: Acces
     ).fetchall()
     assert set(found) == listed
     whole = {(privilege, what) for privilege, what, column in listed if not column and privilege != "SELECT"}
-    expected = {("EXECUTE", f"FUNCTION {name}") for name in ("hlctl_clock", "cell_fingerprint", "stray_cells")}
+    functions = ["hlctl_clock", "cell_fingerprint", "stray_cells", "minutes_after", "odd_cells", "suspect_cells"]
+    expected = {("EXECUTE", f"FUNCTION {name}") for name in functions}
     if kind is Access.WRITER:
         expected |= {("EXECUTE", "FUNCTION ensure_partitions"), ("DELETE", "wallet_universe_current")}
     assert whole == expected, "whatever else is written is written by column"

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -117,8 +118,13 @@ def publish(
         )
 
 
+def own(wallet: Wallet) -> Held:
+    """Return an answer no other wallet gives: the same one from two would be suspect."""
+    return held(BTC=replace(LONG, margin_used=LONG.margin_used + wallet.wallet_id))
+
+
 def all_held(wallets: Sequence[Wallet]) -> dict[Wallet, Answer]:
-    return {wallet: held(BTC=LONG) for wallet in wallets}
+    return {wallet: own(wallet) for wallet in wallets}
 
 
 def failing(
@@ -127,7 +133,7 @@ def failing(
     """Return answers in which the first `count` wallets are missing."""
 
     def answers(wallets: Sequence[Wallet]) -> dict[Wallet, Answer]:
-        return {wallet: reason if at < count else held(BTC=LONG) for at, wallet in enumerate(wallets)}
+        return {wallet: reason if at < count else own(wallet) for at, wallet in enumerate(wallets)}
 
     return answers
 

@@ -8,7 +8,7 @@ import typer.main
 
 from hlctl.cli import app
 from hlctl.errors import ExitCode
-from hlctl.render.status import REASONS
+from hlctl.render.status import REASONS, SUSPICIONS
 from hlctl.settings import KNOWN, SECRETS, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -107,8 +107,11 @@ def test_a_service_is_bounded_and_takes_a_busy_lock_for_normal(service: Path) ->
 
 def test_every_reason_of_the_judge_has_words() -> None:
     """The view names reasons by code; an operator reads sentences."""
-    view = (ROOT / "sql" / "migrations" / "0003_views.sql").read_text()
-    assert set(re.findall(r"THEN '(\w+)' END", view)) == set(REASONS)
+    migrations = [file.read_text() for file in sorted((ROOT / "sql" / "migrations").iterdir())]
+    view = [text for text in migrations if "VIEW v_latest_health AS" in text][-1]
+    assert set(re.findall(r"THEN '(\w+)' END", view.partition("VIEW v_latest_health AS")[2])) == set(REASONS)
+    rules = [text for text in migrations if "FUNCTION suspect_cells(" in text][-1]
+    assert set(re.findall(r"'kind', '(\w+)'", rules)) == set(SUSPICIONS)
 
 
 def test_cron_and_systemd_read_the_same_files() -> None:

@@ -21,7 +21,7 @@ FLOORS = (
     {"hlctl.db", "hlctl.transport", "hlctl.settings"},
     {"hlctl.binaries"},
     {"hlctl.cluster"},
-    {"hlctl.embedded", "hlctl.exchange"},
+    {"hlctl.embedded", "hlctl.exchange", "hlctl.oddities"},
     {"hlctl.access", "hlctl.migrate", "hlctl.store"},
     {"hlctl.results"},
     {"hlctl.render", "hlctl.jobs", "hlctl.jobs.interrupt", "hlctl.jobs.database"},
