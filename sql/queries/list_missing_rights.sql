@@ -7,7 +7,7 @@ wanted (access, privilege, object, columns, needed_by) AS (
   SELECT 'reader', 'SELECT', r.relation, NULL::name[], r.needed_by::text[]
     FROM (VALUES
       ('schema_migrations',       '{status, snapshot, refresh-universe}'),
-      ('wallets',                 '{snapshot, refresh-universe}'),
+      ('wallets',                 '{status, snapshot, refresh-universe}'),
       ('wallet_universe_runs',    '{status, snapshot, refresh-universe}'),
       ('wallet_universe_members', '{snapshot, refresh-universe}'),
       ('wallet_universe_current', '{status, refresh-universe}'),
@@ -59,7 +59,8 @@ wanted (access, privilege, object, columns, needed_by) AS (
 function (access, name, needed_by) AS (VALUES
   ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe}'::text[]),
   ('reader', 'cell_fingerprint', '{snapshot}'),
-  ('reader', 'stray_cells', '{}'),
+  ('reader', 'stray_cells', '{status}'),
+  ('reader', 'cell_storage', '{status}'),
   ('writer', 'ensure_partitions', '{}'))  -- without it the DEFAULT partition takes the minute
 SELECT role.rolname AS role, w.access, w.privilege, w.object,
        CASE WHEN c.oid IS NULL THEN w.columns ELSE lacking.columns END AS columns,

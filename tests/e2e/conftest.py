@@ -3,10 +3,13 @@
 They import nothing of hlctl but its model and the simulated exchange.
 """
 
+import fcntl
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
@@ -77,9 +80,16 @@ class Hlctl:
         return Ran(process.returncode, out, err, time.monotonic() - began)
 
 
-def on_a_terminal(hlctl: Hlctl, *args: str, **settings: str) -> Ran:
-    """Run a command with a terminal for all it prints, which comes back as its output."""
+def open_terminal(lines: int = 24, columns: int = 80) -> tuple[int, int]:
+    """Return the two ends of a terminal of that size."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    return master, slave
+
+
+def on_a_terminal(hlctl: Hlctl, *args: str, columns: int = 80, **settings: str) -> Ran:
+    """Run a command with a terminal for all it prints, which comes back as its output."""
+    master, slave = open_terminal(columns=columns)
     env = {"PATH": os.environ["PATH"], "HOME": str(hlctl.home), "TERM": "xterm-256color", **hlctl.settings, **settings}
     began = time.monotonic()
     with subprocess.Popen(
