@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from hlctl.errors import DatabaseUnusableError, HlctlError
+from hlctl.errors import HlctlError
 from hlctl.jobs.status import NO_ANSWER
 from hlctl.render import status
-from hlctl.render.screen import Block, Facts, drawn, said
+from hlctl.render.screen import Block, drawn, said
 from hlctl.results import StatusResult
 
 PERIOD = 5.0
@@ -49,17 +49,15 @@ def _looks(look: Look, period: float, *, wrapped: bool) -> Iterator[Sequence[Blo
         try:
             blocks: Sequence[Block] = status.status(pending.result(timeout=_PATIENCE))
         except TimeoutError:
-            blocks = [_unknown(DatabaseUnusableError(NO_ANSWER), wrapped=wrapped)]
+            if pending.done():  # the look's own
+                raise
+            blocks = [status.unknown(NO_ANSWER, wrapped=wrapped)]
         except HlctlError as exc:
-            blocks = [_unknown(exc, wrapped=wrapped)]
+            blocks = [status.unknown(said(exc), wrapped=wrapped)]
         if pending.done():
             pending = None
         yield blocks
         time.sleep(max(0.0, next_at - time.monotonic()))
-
-
-def _unknown(error: HlctlError, *, wrapped: bool) -> Facts:
-    return Facts([("health", f"unknown: {said(error)}")], style="bold red", wrapped=wrapped)
 
 
 @contextmanager

@@ -71,6 +71,11 @@ def status(result: StatusResult) -> list[Block]:
     return blocks
 
 
+def unknown(words: str, *, wrapped: bool) -> Block:
+    """Return what stands in the screen's place if nothing can be judged, and why; one line unless it is `wrapped`."""
+    return Facts([("health".ljust(len("last good minute")), f"unknown: {words}")], style="bold red", wrapped=wrapped)
+
+
 def reasons_of(result: StatusResult) -> list[str]:
     """Return in words why the data is not healthy, worst first."""
     health, limits = result.health, result.thresholds

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from hlctl import sim
-from tests.e2e.conftest import Hlctl, M, on_a_terminal, start_slowly
+from tests.e2e.conftest import Hlctl, M, on_a_terminal, shape, shown_in_the_readme, start_slowly
 
 At = Callable[..., None]
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -153,7 +153,7 @@ def test_no_line_is_wider_than_the_terminal(with_universe: Hlctl, exchange: sim.
     with_universe("refresh-universe", "--force")
     exchange.misbehave(None, sim.Fault(status=403))
     with_universe("snapshot")
-    shown = on_a_terminal(with_universe, "status", columns=columns).out
+    shown = on_a_terminal(with_universe, "status", columns=str(columns)).out
     lines = re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()
     assert max(map(len, lines)) <= columns
     if columns == 80:
@@ -225,3 +225,20 @@ def test_without_a_schema_or_a_cluster_the_command_to_run_is_named(
     assert ran.document["error"]["code"] == "no_cluster"
     assert ran.code == 6
     assert not data.exists()
+
+
+def test_the_readme_shows_what_status_and_its_check_print(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, at: At
+) -> None:
+    """Line by line; the figures are those of their day."""
+    with_universe("snapshot")
+    for (address,) in rows("SELECT address FROM v_universe WHERE rank <= 14"):
+        exchange.misbehave(address, sim.Fault(status=403))
+    for minutes in (1, 2, 4):
+        at(2.0, minute=M + timedelta(minutes=minutes))
+        with_universe("snapshot")
+    at(27.0, minute=M + timedelta(minutes=4))
+    printed = (
+        f"$ hlctl status\n{with_universe('status').out}$ hlctl status --check\n{with_universe('status', '--check').out}"
+    )
+    assert shape(printed) == shape(shown_in_the_readme("status output")), f"README.md must show\n{printed}"

@@ -48,7 +48,7 @@ def test_the_document_is_the_one_that_is_kept_whatever_the_environment_says_of_c
     for colour in COLOURFUL:
         ran = recorded("status", "--json", **colour)
         assert (ran.code, ran.out, ran.err) == (0, plain.out, "")
-    assert on_a_terminal(recorded, "status", "--json", **COLOURFUL[0]).out == plain.out
+    assert on_a_terminal(recorded, "status", "--json", FORCE_COLOR="1").out == plain.out
     quiet = recorded("--quiet", "status", "--json")
     assert quiet.out == plain.out
 
