@@ -110,8 +110,11 @@ def _report(
 
 
 def _let_the_watchdog_speak(command: str, *, as_json: bool, as_check: bool) -> None:
-    """Make its last words an answer too; the renderer is loaded now, since it cannot wait for anything."""
-    from hlctl.render import check, document
+    """Make its last words a document, or else a check; the renderer is loaded now, for it cannot wait for anything."""
+    if as_json:
+        from hlctl.render import document
+    else:
+        from hlctl.render import check
 
     def say(code: int, words: str) -> tuple[int, TextIO, str]:
         kinds = {ExitCode.DATABASE: DatabaseUnusableError, ExitCode.FAILED: MinuteMissedError}

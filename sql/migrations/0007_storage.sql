@@ -7,6 +7,7 @@ RETURNS TABLE (total_bytes bigint, days int, oldest_day date, newest_day date)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
+SET datestyle = 'ISO'
 AS $$
   SELECT coalesce(sum(pg_total_relation_size(part.oid)), 0)::bigint, count(part.day)::int, min(part.day), max(part.day)
     FROM (SELECT c.oid, substring(pg_get_expr(c.relpartbound, c.oid) FROM $re$FROM \('(\d{4}-\d\d-\d\d) $re$)::date AS day

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -182,6 +183,25 @@ def test_the_writer_records_minute_after_minute_and_makes_tomorrows_partition(
         " JOIN pg_class p ON p.oid = c.tableoid ORDER BY 1"
     ) == [("wallet_snapshots_20260106", "hlctl"), ("wallet_snapshots_20260107", "hlctl")]
     assert rows("SELECT to_regclass('wallet_snapshots_20260109') IS NOT NULL") == [(True,)], "two days ahead"
+
+
+def test_a_reader_sees_that_somebody_holds_the_minute_and_what_the_server_tells_of_him(
+    under: Callable[[str], Hlctl], exchange: sim.Exchange
+) -> None:
+    """Of another user's session most is hidden from who has not pg_read_all_stats: unknown, and no error."""
+    exchange.misbehave(None, sim.Fault(delay=0.5))
+    process = under(WRITER).start("snapshot")
+    while exchange.requests < 5:
+        time.sleep(0.02)
+    ran = under(READER)("status", "--verbose", "--json")
+    screen = under(READER)("status", "--verbose")
+    exchange.behave()
+    assert process.wait(timeout=60) == 0
+    (lock,) = ran.document["result"]["details"]["locks"]
+    assert (lock["lock"], lock["minute"], lock["user"]) == ("minute", "2026-01-06T20:44:00Z", WRITER)
+    assert lock["since"] is None
+    assert f" locks minute 20:44 UTC: process {lock['pid']}, user {WRITER}, " in " ".join(screen.out.split())
+    assert ", since unknown " in " ".join(screen.out.split())
 
 
 def test_without_the_right_to_make_partitions_the_minute_is_recorded_all_the_same(

@@ -184,15 +184,15 @@ def test_verbose_names_the_worst_wallets_the_storage_and_who_holds_a_lock(
     exchange.misbehave(other, sim.Fault(status=500))
     at(minute=M + timedelta(minutes=1))
     with_universe("snapshot")
-    rows_of_dirt = (
-        "UPDATE wallet_snapshots SET is_dirty = true, dirty_reason = 'x' WHERE wallet_id = 3 AND asset = 'BTC'"
-    )
+    dirt = "UPDATE wallet_snapshots SET is_dirty = true, dirty_reason = 'x' WHERE wallet_id = 3 AND asset = 'BTC'"
     with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"], autocommit=True)) as conn:
-        conn.execute(rows_of_dirt)
+        conn.execute(dirt)
     at(minute=M + timedelta(minutes=2))
     end = start_slowly(with_universe, exchange, exchange.requests + 5)
+    exchange.misbehave(None, sim.Fault(delay=0.5))
     ran = with_universe("status", "--verbose", "--json")
     screen = with_universe("status", "--verbose")
+    exchange.behave()
     end()
     details = ran.document["result"]["details"]
     first, second, third = details["troubled_wallets"]
