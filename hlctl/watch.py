@@ -48,8 +48,8 @@ def _looks(look: Look, period: float, *, wrapped: bool) -> Iterator[Sequence[Blo
         pending = pending or thread.submit(look)
         try:
             blocks: Sequence[Block] = status.status(pending.result(timeout=_PATIENCE))
-        except TimeoutError:
-            if pending.done():  # the look's own
+        except TimeoutError as exc:
+            if pending.done() and pending.exception() is exc:  # the look's own
                 raise
             blocks = [status.unknown(NO_ANSWER, wrapped=wrapped)]
         except HlctlError as exc:

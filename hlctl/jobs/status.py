@@ -10,8 +10,8 @@ from hlctl.results import StatusDetails, StatusResult
 from hlctl.settings import Settings
 from hlctl.watchdog import watchdog
 
-_PATIENCE = 3.5  # seconds: who asks whether all is well wants an answer, or to hear that there is none
-_END = 4.3  # second of the process at which it ends, if something waits without a bound: a resolver, host after host
+_PATIENCE = 3.2  # seconds: who asks whether all is well wants an answer, or to hear that there is none
+_END = 4.4  # second of the process at which it ends, if something waits without a bound: a resolver, host after host
 _WORST = 5  # wallets named
 _LAST_HOUR = timedelta(minutes=59)  # before the current minute, which is a part of it
 

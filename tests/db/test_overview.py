@@ -131,7 +131,9 @@ def test_who_holds_a_lock_is_told(
     """By the words of the commands, with the minute where it is one; other applications' locks are not ours."""
     with db.connect(database) as other, db.transaction(other):
         other.execute("SELECT pg_advisory_xact_lock(%s, %s)", [db.LOCK_CLASS, key])
-        other.execute("SELECT pg_advisory_xact_lock(%s, %s), pg_advisory_xact_lock(%s)", [7, key, key])
+        other.execute(
+            "SELECT pg_advisory_xact_lock(%s, %s), pg_advisory_xact_lock(%s)", [7, key, (db.LOCK_CLASS << 32) + 5]
+        )
         with db.transaction(conn, read_only=True):
             (lock,) = overview.list_held_locks(conn)
         assert (lock.lock, lock.minute, lock.pid) == (name, minute, other.info.backend_pid)
