@@ -19,6 +19,7 @@ from hlctl.errors import (
     HlctlError,
     InterruptedRunError,
     MinuteMissedError,
+    Verdict,
 )
 from hlctl.jobs.interrupt import Interrupt, Terminated, raising
 from hlctl.watchdog import watchdog
@@ -38,20 +39,28 @@ class Invocation:
     interrupted: Interrupt  # by a signal that came before there was a job to end
 
 
-def finish(ctx: typer.Context, job: Callable[[], "Result"], *, as_json: bool, is_answer: bool = False) -> None:
+def finish(
+    ctx: typer.Context,
+    job: Callable[[], "Result | None"],
+    *,
+    as_json: bool,
+    is_answer: bool = False,
+    as_check: bool = False,
+) -> None:
     """Run a job, print what it returned or why it could not, and exit with the code of what was committed.
 
-    An answer is what its command is for, and is printed even with --quiet.
+    An answer is what its command is for, and is printed even with --quiet. A check is a monitoring plugin's: see
+    `_code`. None has printed itself.
     """
     result: Result | None = None
     error: HlctlError | None = None
     command = ctx.command_path.partition(" ")[2]
-    if as_json:
-        _let_the_watchdog_speak_json(command)
+    if as_json or as_check:
+        _let_the_watchdog_speak(command, as_json=as_json, as_check=as_check)
     try:
         with raising(ctx.obj.interrupted):
             result = job()
-        error = result.failure
+        error = result.failure if result is not None else None
     except HlctlError as exc:
         logging.getLogger(__name__).debug("cause", exc_info=exc)
         error = exc
@@ -63,13 +72,21 @@ def finish(ctx: typer.Context, job: Callable[[], "Result"], *, as_json: bool, is
         error = bug(exc)
     is_good = result is not None and result.exit_code is ExitCode.OK
     show_result = error is None and not (ctx.obj.quiet and is_good and not is_answer)
-    raise typer.Exit(_report(command, result, error, as_json=as_json, show_result=show_result))
+    raise typer.Exit(_report(command, result, error, as_json=as_json, as_check=as_check, show_result=show_result))
+
+
+def _code(result: "Result | None", error: HlctlError | None, *, as_check: bool) -> ExitCode | Verdict:
+    """Return the exit status; a check's is what a monitoring plugin's means: 3 for whatever kept it from judging."""
+    code = result.exit_code if result is not None else error.exit_code if error is not None else ExitCode.OK
+    if not as_check or code in {ExitCode.SIGINT, ExitCode.SIGTERM}:
+        return code
+    return result.verdict if result is not None else Verdict.UNKNOWN
 
 
 def _report(
-    command: str, result: "Result | None", error: HlctlError | None, *, as_json: bool, show_result: bool
-) -> ExitCode:
-    code = result.exit_code if result is not None else error.exit_code if error is not None else ExitCode.OK
+    command: str, result: "Result | None", error: HlctlError | None, *, as_json: bool, as_check: bool, show_result: bool
+) -> int:
+    code = _code(result, error, as_check=as_check)
     watchdog.settle(code)
     # A closed stdout or a full disk never changes what was committed.
     with suppress(OSError, ValueError):
@@ -77,8 +94,11 @@ def _report(
             from hlctl.render import document
 
             sys.stdout.write(document.document(command, code, result, error) + "\n")
-            return code
-        if error is not None:
+        elif as_check:
+            from hlctl.render import check
+
+            sys.stdout.write(check.line(result, error) + "\n")
+        elif error is not None:
             from hlctl.render import screen
 
             screen.complain(command, error, sys.stderr)
@@ -89,14 +109,20 @@ def _report(
     return code
 
 
-def _let_the_watchdog_speak_json(command: str) -> None:
-    """Make its last words a document too; the renderer is loaded now, since it cannot wait for anything."""
-    from hlctl.render import document
+def _let_the_watchdog_speak(command: str, *, as_json: bool, as_check: bool) -> None:
+    """Make its last words a document, or else a check; the renderer is loaded now, for it cannot wait for anything."""
+    if as_json:
+        from hlctl.render import document
+    else:
+        from hlctl.render import check
 
-    def say(code: int, words: str) -> tuple[TextIO, str]:
+    def say(code: int, words: str) -> tuple[int, TextIO, str]:
         kinds = {ExitCode.DATABASE: DatabaseUnusableError, ExitCode.FAILED: MinuteMissedError}
         error = kinds.get(ExitCode(code), InterruptedRunError)(words)
-        return sys.stdout, document.document(command, ExitCode(code), None, error) + "\n"
+        error.exit_code = ExitCode(code)
+        ending = _code(None, error, as_check=as_check)
+        line = document.document(command, ending, None, error) if as_json else check.line(None, error)
+        return ending, sys.stdout, line + "\n"
 
     watchdog.say = say
 
@@ -140,11 +166,12 @@ def log_from(level: str) -> None:
     logs.log_from(level)
 
 
-def refuse(command: str, error: HlctlError, *, as_json: bool) -> ExitCode:
+def refuse(command: str, error: HlctlError, *, as_json: bool, as_check: bool = False) -> int:
     """Turn what no command has caught into one line, or into the envelope where it was asked for."""
     try:
-        return _report(command, None, error, as_json=as_json, show_result=False)
+        return _report(command, None, error, as_json=as_json, as_check=as_check, show_result=False)
     except Exception as exc:  # noqa: BLE001 - the renderer is what is broken
+        broken = bug(exc)
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"{bug(exc)}\n")
-        return ExitCode.BUG
+            sys.stderr.write(f"{broken}\n")
+        return _code(None, broken, as_check=as_check)

@@ -14,7 +14,7 @@ import typer
 
 from hlctl import __version__
 from hlctl.boundary import Invocation, bug, finish, flush, log_from, refuse, settings_of
-from hlctl.errors import UsageError
+from hlctl.errors import HlctlError, UsageError
 from hlctl.jobs.interrupt import Interrupt, ignored, remembered
 
 if TYPE_CHECKING:
@@ -134,15 +134,31 @@ def snapshot(
 
 
 @app.command("status")
-def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+def status(
+    ctx: typer.Context,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print one line for a monitoring system, and exit with its 0, 1, 2 or 3.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every 5 s, until interrupted.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Add the worst wallets, storage and locks.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Say whether the data can be trusted right now, and if not, why."""
+    if watch and (check or as_json):
+        raise typer.BadParameter("--watch is for people: it goes neither with --json nor with --check")
 
-    def job() -> "Result":
+    def job() -> "Result | None":
         from hlctl.jobs import status as statuses
 
-        return statuses.status(settings_of(ctx))
+        if watch:
+            from hlctl.watch import watch as look_on
 
-    finish(ctx, job, as_json=as_json, is_answer=True)
+            look_on(statuses.looks(partial(settings_of, ctx), verbose=verbose), sys.stdout)
+            return None
+        statuses.end_in_time()
+        return statuses.status(settings_of(ctx), verbose=verbose)
+
+    finish(ctx, job, as_json=as_json, as_check=check, is_answer=True)
 
 
 @app.command("demo")
@@ -241,12 +257,17 @@ def main(args: Sequence[str] | None = None, *, interrupted: Interrupt | None = N
     try:
         code = app(args=words, prog_name="hlctl", standalone_mode=False, obj=interrupted)
     except typer.TyperException as exc:
-        code = refuse(_command(words, exc), UsageError(exc.format_message()), as_json="--json" in words)
+        code = _refuse(_command(words, exc), UsageError(exc.format_message()), words)
     except Exception as exc:  # noqa: BLE001 - whatever the boundary itself got wrong
-        code = refuse(_command_in(words), bug(exc), as_json="--json" in words)
+        code = _refuse(_command_in(words), bug(exc), words)
     flush()
     ignored()
     return int(code or 0)
+
+
+def _refuse(command: str, error: HlctlError, words: Sequence[str]) -> int:
+    """Refuse in the form that was asked for, as far as the command line was understood."""
+    return refuse(command, error, as_json="--json" in words, as_check=command == "status" and "--check" in words)
 
 
 def _command(words: Sequence[str], exc: typer.TyperException) -> str:

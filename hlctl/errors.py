@@ -23,6 +23,16 @@ class ExitCode(IntEnum):
     SIGTERM = 143
 
 
+@unique
+class Verdict(IntEnum):
+    """What the exit status of `status --check` says instead: a monitoring plugin's four."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3  # nothing could be judged, for whatever reason
+
+
 def _sentence(docstring: str) -> str:
     """Return the first line of a docstring as the start of a message: no capital, no period."""
     line = docstring.partition("\n")[0].removesuffix(".")

@@ -226,7 +226,78 @@ class Universe:
     source: str
     entered_count: int
     exited_count: int
+    churn_warning_count: int
     size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshRun:
+    """The newest refresh of the universe, whether it was accepted or not."""
+
+    as_of_ts: datetime
+    status: str  # success, failed: the universe before it stays
+    n_received: int
+    churn_warning_count: int
+    error: str | None  # the rule that failed and what was seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """What the newest minute is judged by, as its run wrote it down."""
+
+    coverage_success: Decimal  # percent
+    coverage_failed: Decimal  # percent
+    stale_after: timedelta
+    universe_stale_after: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What the newest minute took; requests are those of all its attempts together."""
+
+    duration_ms: int  # of the newest attempt
+    skew_ms: int | None  # first to last answer
+    clock_offset_ms: int | None  # exchange clock minus database clock, median
+    requests_sent: int
+    retries: int
+    rate_limited: int  # answers with status 429
+    weight: int  # of these requests
+    budget: int | None  # weight a minute that may be used; 0: no limit, None: not written down
+    error: str | None  # what went wrong as a whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TroubledWallet:
+    """A wallet of which some of the last hour is missing or dirty."""
+
+    address: str
+    missing: Mapping[str, int]  # reason -> minutes
+    minutes_missing: int
+    minutes_dirty: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """How the cells are kept."""
+
+    total_bytes: int  # with indexes
+    days: int  # that have a partition
+    oldest_day: datetime | None  # its beginning
+    newest_day: datetime | None
+    days_ahead: int | None  # partitions after today's
+    strayed: int  # cells outside the partition of their day
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldLock:
+    """An advisory lock of hlctl's and who holds it; what this role may not see of others is None."""
+
+    lock: str  # minute, refresh, migrate, partitions
+    minute: datetime | None
+    pid: int | None
+    user: str | None
+    client: str | None  # address, else the name the client gave
+    since: datetime | None  # the start of its transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

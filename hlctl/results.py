@@ -5,9 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hlctl.errors import ExitCode, HlctlError, MinuteFailedError
-from hlctl.model import Health, Holders, Recorded, Refresh, Universe
+from hlctl.errors import ExitCode, HlctlError, MinuteFailedError, Verdict
+from hlctl.model import (
+    Health,
+    HeldLock,
+    Holders,
+    Recorded,
+    Refresh,
+    RefreshRun,
+    Storage,
+    Thresholds,
+    Traffic,
+    TroubledWallet,
+    Universe,
+)
 
+_VERDICTS = {"healthy": Verdict.OK, "degraded": Verdict.WARNING, "stale": Verdict.CRITICAL}
 _STATUS_CODES = {"success": ExitCode.OK, "partial": ExitCode.PARTIAL, "failed": ExitCode.FAILED}
 
 
@@ -24,6 +37,11 @@ class Result:
     def exit_code(self) -> ExitCode:
         """Return what the exit status will be."""
         return ExitCode.OK
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what a monitoring plugin says of it."""
+        return Verdict.UNKNOWN
 
     @property
     def failure(self) -> HlctlError | None:
@@ -101,6 +119,15 @@ class SnapshotResult(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatusDetails:
+    """What `status --verbose` adds."""
+
+    troubled_wallets: Sequence[TroubledWallet]  # worst first, of the last 60 minutes
+    storage: Storage
+    locks: Sequence[HeldLock]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusResult(Result):
     """`status`: can the data be trusted right now, and why not."""
 
@@ -109,6 +136,15 @@ class StatusResult(Result):
     universe: Universe | None
     last_hour: Sequence[tuple[datetime, str | None]]  # minute, status; None: not recorded
     holders: Sequence[Holders]  # of the newest recorded minute
+    thresholds: Thresholds | None
+    transport: Traffic | None  # of the newest recorded minute
+    last_refresh: RefreshRun | None
+    details: StatusDetails | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Say what the one judge of health says, in a monitoring plugin's words."""
+        return _VERDICTS.get(self.health.health_state, Verdict.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,12 +28,21 @@ class Watchdog:
 
     def __init__(self, end: Callable[[int], None] = os._exit) -> None:
         self._end = end
+        self._born = time.monotonic()
         self._due: _End | None = None
         self._hastened: _End | None = None
         self._settled: int | None = None
         self._is_watching = False
-        self.say: Callable[[int, str], tuple[TextIO, str]] = lambda _code, words: (sys.stderr, f"hlctl: {words}\n")
-        """From the exit code and the words for it, where they go and how they read."""
+        self.say: Callable[[int, str], tuple[int, TextIO, str]] = lambda code, words: (
+            code,
+            sys.stderr,
+            f"hlctl: {words}\n",
+        )
+        """From an exit code and the words for it, the code to end with, where the words go and how they read."""
+
+    def age(self) -> float:
+        """Return the seconds since the process began, as far as hlctl saw it: this module is among its first."""
+        return time.monotonic() - self._born
 
     def end_in(self, seconds: float, code: int, words: str) -> None:
         """End the process in `seconds` with `code` and one line, instead of what was to come before."""
@@ -69,7 +78,7 @@ class Watchdog:
             code, words = self._settled, ""
         try:
             if words:
-                stream, text = self.say(code, words)
+                code, stream, text = self.say(code, words)
                 # Somebody who does not read the pipe must not hold this up too.
                 if select.select([], [stream], [], 0)[1]:
                     os.write(stream.fileno(), text.encode())

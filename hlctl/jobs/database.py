@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from hlctl import access, db, migrate
 from hlctl.access import Access
 from hlctl.errors import ConfigurationError, DatabaseUnusableError, SchemaMissingError, SchemaOlderError
@@ -45,6 +47,15 @@ def _url(settings: Settings, *, create: bool, seconds: float) -> str:
 
     data_dir = settings.data_dir or embedded.default_data_dir()
     return embedded.ensure(data_dir, create=create, timeout=min(embedded.PATIENCE, max(0.0, seconds)))
+
+
+def pinned(settings: Settings, *, seconds: float) -> Settings:
+    """Return settings that mean the same database and start no server; an embedded one is started now if need be.
+
+    Raises NoClusterError if there is no embedded cluster, DatabaseUnusableError if its server is not ready in time.
+    """
+    url = SecretStr(_url(settings, create=False, seconds=seconds))
+    return settings.model_copy(update={"database_url": url})
 
 
 def is_embedded(settings: Settings) -> bool:

@@ -9,14 +9,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from hlctl.errors import ExitCode, HlctlError
+from hlctl.errors import ExitCode, HlctlError, Verdict
 from hlctl.render import clean
 from hlctl.results import Result
 
 SCHEMA_VERSION = 1
 
 
-def document(command: str, code: ExitCode, result: Result | None, error: HlctlError | None) -> str:
+def document(command: str, code: ExitCode | Verdict, result: Result | None, error: HlctlError | None) -> str:
     """Return the one envelope every command prints with --json, on success and on failure."""
     return json.dumps(
         {

@@ -1,21 +1,41 @@
-"""Blocks of text on a screen: in colour on a terminal, plain elsewhere."""
+"""Blocks of text on a screen: in colour on a terminal, the same characters plain elsewhere."""
 
+import re
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
+from textwrap import wrap
 from typing import TextIO
 
 from hlctl.errors import HlctlError
 from hlctl.render import clean
 
+_JOINT = "\xa0"  # a blank at which no line is broken
+_INSEPARABLE = re.compile(r"(?<!\S)(\(?[-\d][\d.,:]*) | (?=\()")
+_WIDEST, _NARROWEST = 80, 40  # columns of what is wrapped
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A row of marks, one character each; a style colours a mark on a terminal."""
+
+    marks: str
+    styles: Mapping[str, str] = field(default_factory=dict)
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Lines of a name and what is known of it; a style colours the first one on a terminal."""
+    """Lines of a name and what is known of it; a style colours the first one on a terminal.
 
-    rows: Sequence[tuple[str, str]]
+    Words that do not fit are wrapped under their beginning if `wrapped`; a strip goes as far to the left as it must.
+    """
+
+    rows: Sequence[tuple[str, str | Strip]]
     style: str = ""
+    wrapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +47,39 @@ class Grid:
 
 
 Block = str | Facts | Grid
+_Line = list[tuple[str, str]]
+"""Pieces of text, each with its style."""
 
 
 def put(blocks: Sequence[Block], stream: TextIO) -> None:
-    """Print blocks: in colour on a terminal, as plain text elsewhere."""
-    if stream.isatty():
-        _put_rich(blocks, stream)
-    else:
-        stream.write("\n".join(line for block in blocks for line in _plain_lines(block)) + "\n")
+    """Print blocks."""
+    stream.write(drawn(blocks, stream))
+
+
+def drawn(blocks: Sequence[Block], stream: TextIO) -> str:
+    """Return the text of blocks as a stream takes it: in colour if it is a terminal, which knows its width."""
+    width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
+    lines = [line for block in blocks for line in _lines(block, width)]
+    if not stream.isatty():
+        return "".join("".join(text for text, _ in line).rstrip() + "\n" for line in lines)
+    from rich.console import Console  # noqa: PLC0415 - 40 ms that only a terminal needs
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(file=stream, highlight=False)
+    with console.capture() as captured:
+        for line in lines:
+            console.print(Text.assemble(*line), soft_wrap=True)
+    return captured.get()
 
 
 def complain(command: str, error: HlctlError, stream: TextIO) -> None:
     """Print one line: what is wrong and what to do."""
-    remedy = f"; {error.remedy}" if error.remedy else ""
-    name = f"hlctl {command}".rstrip()
-    stream.write(f"{name}: {clean(str(error)).removesuffix('.')}{clean(remedy)}\n")
+    stream.write(f"{f'hlctl {command}'.rstrip()}: {said(error)}\n")
+
+
+def said(error: HlctlError) -> str:
+    """Return in one line what is wrong and what to do."""
+    return f"{clean(str(error)).removesuffix('.')}{f'; {clean(error.remedy)}' if error.remedy else ''}"
 
 
 def tell(text: str, *, wanted: bool) -> None:
@@ -64,42 +102,47 @@ def progress_bar(words: str, *, wanted: bool) -> Iterator[Callable[[int, int], N
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _plain_lines(block: Block) -> list[str]:
+def _lines(block: Block, width: int) -> Iterator[_Line]:
     if isinstance(block, str):
-        return [block]
-    if isinstance(block, Facts):
-        width = max(len(name) for name, _ in block.rows) + 2
-        return [f"{name:<{width}}{words}" for name, words in block.rows]
-    table = [block.header, *block.rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(block.header))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
+        yield [(block, "")]
+    elif isinstance(block, Grid):
+        yield from _grid_lines(block)
+    else:
+        indent = max(len(name) for name, _ in block.rows) + 2
+        for number, (name, words) in enumerate(block.rows):
+            if isinstance(words, Strip):
+                yield _strip_line(words, min(indent, max(0, width - len(words.marks))))
+                continue
+            style = block.style if number == 0 else ""
+            pieces = wrapped(words, width - indent) if block.wrapped else [words]
+            for label, piece in zip([name, *[""] * len(pieces)], pieces, strict=False):
+                yield [(f"{label:<{indent}}", "dim"), (piece, style)]
 
 
-def _put_rich(blocks: Sequence[Block], stream: TextIO) -> None:
-    from rich.console import Console  # noqa: PLC0415 - 40 ms that only a terminal needs
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+def wrapped(words: str, room: int) -> list[str]:
+    """Return lines of at most `room` characters, broken between words; a word that is too long loses its end.
 
-    console = Console(file=stream, highlight=False)
-    for block in blocks:
-        if isinstance(block, str):
-            console.print(Text(block))
-            continue
-        table = Table(box=None, show_header=isinstance(block, Grid), padding=(0, 2, 0, 0), header_style="dim")
-        if isinstance(block, Facts):
-            table.add_column(style="dim", no_wrap=True)
-            table.add_column()
-            for number, (name, words) in enumerate(block.rows):
-                table.add_row(Text(name), Text(words, style=block.style if number == 0 else ""))
-        else:
-            for column, name in enumerate(block.header):
-                table.add_column(name, justify="left" if column == 0 else "right", no_wrap=True)
-            for row in block.rows:
-                table.add_row(*(Text(cell) for cell in row))
-        console.print(table)
+    A figure stays with what it counts, and a bracket with what it is about.
+    """
+    fitting = " ".join(word if len(word) <= room else f"{word[: room - 3]}..." for word in words.split())
+    joined = _INSEPARABLE.sub(rf"\1{_JOINT}", fitting)
+    if max((len(word) for word in joined.split(" ")), default=0) > room:
+        joined = fitting
+    lines = wrap(joined, room, break_long_words=False, break_on_hyphens=False) or [""]
+    return [line.replace(_JOINT, " ") for line in lines]
+
+
+def _strip_line(strip: Strip, indent: int) -> _Line:
+    marks: Iterable[tuple[str, str]] = (
+        ("".join(same), strip.styles.get(mark, "")) for mark, same in groupby(strip.marks)
+    )
+    return [(" " * indent, ""), *marks]
+
+
+def _grid_lines(grid: Grid) -> Iterator[_Line]:
+    table = [grid.header, *grid.rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(grid.header))]
+    for row in table:
+        first, *others = zip(row, widths, strict=True)
+        cells = [f"{first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in others)]
+        yield [("  ".join(cells).rstrip(), "dim" if row is grid.header else "")]

@@ -7,7 +7,7 @@ wanted (access, privilege, object, columns, needed_by) AS (
   SELECT 'reader', 'SELECT', r.relation, NULL::name[], r.needed_by::text[]
     FROM (VALUES
       ('schema_migrations',       '{status, snapshot, refresh-universe}'),
-      ('wallets',                 '{snapshot, refresh-universe}'),
+      ('wallets',                 '{status, snapshot, refresh-universe}'),
       ('wallet_universe_runs',    '{status, snapshot, refresh-universe}'),
       ('wallet_universe_members', '{snapshot, refresh-universe}'),
       ('wallet_universe_current', '{status, refresh-universe}'),
@@ -61,7 +61,8 @@ wanted (access, privilege, object, columns, needed_by) AS (
 function (access, name, needed_by) AS (VALUES
   ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe}'::text[]),
   ('reader', 'cell_fingerprint', '{snapshot}'),
-  ('reader', 'stray_cells', '{}'),
+  ('reader', 'stray_cells', '{status}'),
+  ('reader', 'cell_storage', '{status}'),
   ('reader', 'minutes_after', '{snapshot}'),
   ('reader', 'odd_cells', '{snapshot}'),
   ('reader', 'suspect_cells', '{snapshot}'),

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from hlctl import access, db, migrate, store
+from hlctl import access, db, migrate, overview, store
 from hlctl.access import Access, Right
 from hlctl.model import Answer, Attempt, Held, LeaderboardRow, MissingReason, Refresh, Rules, Source, Transport
 
@@ -107,6 +107,12 @@ def status(conn: db.Connection) -> None:
     store.read_universe(conn)
     store.list_last_hour(conn)
     store.summarize_minute(conn, run.snapshot_ts if run else M)
+    overview.read_thresholds(conn)
+    overview.read_traffic(conn)
+    overview.read_refresh(conn)
+    overview.list_troubled_wallets(conn, since=M, wallets=5)
+    overview.measure_storage(conn)
+    overview.list_held_locks(conn)
 
 
 COMMANDS: dict[str, Callable[[db.Connection], None]] = {
@@ -203,7 +209,8 @@ def test_nothing_else_is_granted(as_owner: db.Connection, role: str, kind: Acces
     ).fetchall()
     assert set(found) == listed
     whole = {(privilege, what) for privilege, what, column in listed if not column and privilege != "SELECT"}
-    functions = ["hlctl_clock", "cell_fingerprint", "stray_cells", "minutes_after", "odd_cells", "suspect_cells"]
+    functions = ["hlctl_clock", "cell_fingerprint", "stray_cells", "cell_storage"]
+    functions += ["minutes_after", "odd_cells", "suspect_cells"]
     expected = {("EXECUTE", f"FUNCTION {name}") for name in functions}
     if kind is Access.WRITER:
         expected |= {("EXECUTE", "FUNCTION ensure_partitions"), ("DELETE", "wallet_universe_current")}

@@ -3,10 +3,14 @@
 They import nothing of hlctl but its model and the simulated exchange.
 """
 
+import fcntl
 import os
 import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
@@ -26,6 +30,7 @@ from tests.e2e.oracle import after, assert_nothing_false, assert_whole
 M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
 """The minute most tests happen in."""
 
+README = Path(__file__).parents[2] / "README.md"
 COMMAND = Path(sys.executable).with_name("hlctl")
 
 
@@ -77,9 +82,16 @@ class Hlctl:
         return Ran(process.returncode, out, err, time.monotonic() - began)
 
 
-def on_a_terminal(hlctl: Hlctl, *args: str, **settings: str) -> Ran:
-    """Run a command with a terminal for all it prints, which comes back as its output."""
+def open_terminal(lines: int = 24, columns: int = 80) -> tuple[int, int]:
+    """Return the two ends of a terminal of that size."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    return master, slave
+
+
+def on_a_terminal(hlctl: Hlctl, *args: str, columns: str = "80", **settings: str) -> Ran:
+    """Run a command with a terminal for all it prints, which comes back as its output."""
+    master, slave = open_terminal(columns=int(columns))
     env = {"PATH": os.environ["PATH"], "HOME": str(hlctl.home), "TERM": "xterm-256color", **hlctl.settings, **settings}
     began = time.monotonic()
     with subprocess.Popen(
@@ -92,6 +104,20 @@ def on_a_terminal(hlctl: Hlctl, *args: str, **settings: str) -> Ran:
                 shown += piece
     os.close(master)
     return Ran(process.returncode, shown.decode().replace("\r\n", "\n"), "", time.monotonic() - began)
+
+
+def shape(text: str) -> list[str]:
+    """Return the lines of an output without figures, units of time and widths: what a page can promise of it."""
+    return [
+        re.sub(r"# (ms|s|min)\b", "# s", re.sub(r"(?<!\w)-?\d[\d.,:-]*", "#", " ".join(line.split())))
+        for line in text.splitlines()
+    ]
+
+
+def shown_in_the_readme(mark: str) -> str:
+    """Return the block under a mark in the README."""
+    (block,) = re.findall(rf"<!-- ci: {mark} -->\n```\w+\n(.*?)```", README.read_text(), re.DOTALL)
+    return str(block)
 
 
 def rows_of(database: str) -> Callable[..., list[tuple[Any, ...]]]:

@@ -1,6 +1,5 @@
 """`demo`: the first thing a newcomer runs."""
 
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -8,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Hlctl
+from tests.e2e.conftest import Hlctl, shape, shown_in_the_readme
 
-README = Path(__file__).parents[2] / "README.md"
 RECORDED = Path(__file__).parents[3] / "shared" / "data" / "recorded"
 
 
@@ -42,15 +40,9 @@ def test_the_demo_ends_healthy_and_leaves_nothing_behind(make_hlctl: Callable[..
     assert ran.seconds < 30
 
 
-def shape(text: str) -> list[str]:
-    """Return the words of an output without its numbers."""
-    return re.sub(r"[-\d][\d.,:-]*", "#", text).split()
-
-
 def test_the_readme_shows_what_the_demo_prints(make_hlctl: Callable[..., Hlctl]) -> None:
-    """Word for word; the numbers are those of their day."""
-    (shown,) = re.findall(r"<!-- ci: demo output -->\n```text\n(.*?)```", README.read_text(), re.DOTALL)
-    assert shape(make_hlctl()("demo").out) == shape(shown)
+    """Line by line; the figures are those of their day."""
+    assert shape(make_hlctl()("demo").out) == shape(shown_in_the_readme("demo output"))
 
 
 def test_the_demo_in_json(make_hlctl: Callable[..., Hlctl]) -> None:

@@ -197,7 +197,12 @@ def test_status_does_not_wait_for_a_session_that_a_run_has(
     while exchange.requests == 0:
         time.sleep(0.02)
     ran = with_universe("status", **pooled)
-    assert (ran.code, ran.err) == (5, "hlctl status: the database failed: no answer in time\n")
+    assert (ran.code, ran.out) == (5, "")
+    # The second is the watchdog's, on a machine on which Python takes a second to start.
+    assert ran.err in {
+        "hlctl status: the database failed: no answer in time\n",
+        "hlctl: the database did not answer in time\n",
+    }
     assert ran.seconds < usual + 5
     assert process.wait(timeout=60) == 0
     next_minute_is_good()

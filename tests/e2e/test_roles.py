@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -87,6 +88,7 @@ DONE: dict[tuple[str, ...], str] = {
     ): "universe: 200 of 200 wallets from 400 rows of stats-data (0 unreadable); 0 entered, 0 exited\n",
     ("snapshot",): "2026-01-06 20:44 UTC: success, 200 of 200 wallets, 600 cells, 100.00 % coverage, in ",
     ("status",): "health            stale: no good minute was ever recorded\n",
+    ("status", "--verbose"): "health            stale: no good minute was ever recorded\n",
 }
 WRITES = {("refresh-universe",), ("snapshot",)}
 
@@ -137,16 +139,16 @@ def test_a_role_that_was_not_let_in_is_told_everything_it_lacks(
     if command[0] == "init-db":
         assert "permission denied for table schema_migrations" in ran.err
         return
-    access = "reader" if command == ("status",) else "writer"
+    access = "reader" if command[0] == "status" else "writer"
     assert ran.err.endswith(f"; run `hlctl init-db --{access} {STRANGER}` as the owner of the tables\n")
     assert "SELECT on wallet_universe_runs" in ran.err
     assert "EXECUTE on FUNCTION hlctl_clock" in ran.err
-    expected: dict[tuple[str, ...], set[str]] = {
-        ("status",): {"SELECT on ingest_runs", "SELECT on v_latest_health"},
-        ("snapshot",): {"INSERT on wallet_snapshots", "UPDATE on ingest_runs", "INSERT on ingest_health"},
-        ("refresh-universe",): {"INSERT on wallets", "DELETE on wallet_universe_current"},
+    expected = {
+        "status": {"SELECT on ingest_runs", "SELECT on v_latest_health", "EXECUTE on FUNCTION cell_storage"},
+        "snapshot": {"INSERT on wallet_snapshots", "UPDATE on ingest_runs", "INSERT on ingest_health"},
+        "refresh-universe": {"INSERT on wallets", "DELETE on wallet_universe_current"},
     }
-    assert {right for right in expected[command] if right not in ran.err} == set()
+    assert {right for right in expected[command[0]] if right not in ran.err} == set()
     assert "ensure_partitions" not in ran.err, "the DEFAULT partition takes the minute"
     assert under("hlctl")("init-db", f"--{access}", STRANGER).code == 0
     assert under(STRANGER)(*command).code == 0, "nothing was left out"
@@ -181,6 +183,25 @@ def test_the_writer_records_minute_after_minute_and_makes_tomorrows_partition(
         " JOIN pg_class p ON p.oid = c.tableoid ORDER BY 1"
     ) == [("wallet_snapshots_20260106", "hlctl"), ("wallet_snapshots_20260107", "hlctl")]
     assert rows("SELECT to_regclass('wallet_snapshots_20260109') IS NOT NULL") == [(True,)], "two days ahead"
+
+
+def test_a_reader_sees_that_somebody_holds_the_minute_and_what_the_server_tells_of_him(
+    under: Callable[[str], Hlctl], exchange: sim.Exchange
+) -> None:
+    """Of another user's session most is hidden from who has not pg_read_all_stats: unknown, and no error."""
+    exchange.misbehave(None, sim.Fault(delay=0.5))
+    process = under(WRITER).start("snapshot")
+    while exchange.requests < 5:
+        time.sleep(0.02)
+    ran = under(READER)("status", "--verbose", "--json")
+    screen = under(READER)("status", "--verbose")
+    exchange.behave()
+    assert process.wait(timeout=60) == 0
+    (lock,) = ran.document["result"]["details"]["locks"]
+    assert (lock["lock"], lock["minute"], lock["user"]) == ("minute", "2026-01-06T20:44:00Z", WRITER)
+    assert lock["since"] is None
+    assert f" locks minute 20:44 UTC: process {lock['pid']}, user {WRITER}, " in " ".join(screen.out.split())
+    assert ", since unknown" in " ".join(screen.out.split())
 
 
 def test_without_the_right_to_make_partitions_the_minute_is_recorded_all_the_same(
@@ -236,7 +257,7 @@ def test_a_dry_run_shows_the_grants_and_runs_none(
     """A DBA may run them by hand instead, and nothing is left for hlctl to grant then."""
     private.run(f'DROP OWNED BY "{READER}"', database=name)
     dry = under("hlctl")("init-db", "--reader", READER, "--dry-run", "--json").document["result"]
-    assert len(dry["grants"]) == 25, "nineteen tables and views, and six functions"
+    assert len(dry["grants"]) == 26, "nineteen tables and views, and seven functions"
     assert under(READER)("status").code == 5
     for statement in dry["grants"]:
         private.run(statement, database=name)

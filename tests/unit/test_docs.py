@@ -8,7 +8,7 @@ import typer.main
 
 from hlctl.cli import app
 from hlctl.errors import ExitCode
-from hlctl.render.status import REASONS, SUSPICIONS
+from hlctl.render.status import REASONS, SUSPECTS
 from hlctl.settings import KNOWN, SECRETS, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +111,7 @@ def test_every_reason_of_the_judge_has_words() -> None:
     view = [text for text in migrations if "VIEW v_latest_health AS" in text][-1]
     assert set(re.findall(r"THEN '(\w+)' END", view.partition("VIEW v_latest_health AS")[2])) == set(REASONS)
     rules = [text for text in migrations if "FUNCTION suspect_cells(" in text][-1]
-    assert set(re.findall(r"'kind', '(\w+)'", rules)) == set(SUSPICIONS)
+    assert set(re.findall(r"'kind', '(\w+)'", rules)) == set(SUSPECTS)
 
 
 def test_cron_and_systemd_read_the_same_files() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hlctl.errors import ExitCode
+from hlctl.errors import ExitCode, Verdict
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "exit-codes.md").read_text()
@@ -65,3 +65,11 @@ def test_every_code_is_reached_by_the_tests_named_beside_it(code: ExitCode) -> N
     for test in named_for(code):
         assert test.startswith("tests/e2e/")
         assert code.value in statuses(function(test)), f"{test} asserts no exit status {code.value}"
+
+
+def test_the_four_codes_of_a_check_are_reached_by_the_tests_named_beside_them() -> None:
+    """They are another language, and have a table of their own."""
+    rows = re.findall(r"^\| ([A-Z]+) \| (\d) \| .+ \| `(tests/e2e/[\w/]+\.py::\w+)` \|$", PAGE, re.MULTILINE)
+    assert [(word, int(code)) for word, code, _ in rows] == [(verdict.name, verdict.value) for verdict in Verdict]
+    for _, code, test in rows:
+        assert int(code) in integers(function(test)), f"{test} asserts no exit status {code}"

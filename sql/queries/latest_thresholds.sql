@@ -1,0 +1,5 @@
+-- What the newest minute is judged by. Columns are model.Thresholds'.
+SELECT coverage_success, coverage_failed, stale_after, universe_stale_after
+  FROM ingest_runs
+ ORDER BY snapshot_ts DESC
+ LIMIT 1
