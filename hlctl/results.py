@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hlctl.errors import ExitCode, HlctlError, MinuteFailedError
-from hlctl.model import Health, Holders, Recorded, Refresh, Universe
+from hlctl.model import Checked, Clip, Gap, Health, Holders, Recorded, Refresh, Tally, Universe
 
 _STATUS_CODES = {"success": ExitCode.OK, "partial": ExitCode.PARTIAL, "failed": ExitCode.FAILED}
 
@@ -109,6 +109,29 @@ class StatusResult(Result):
     universe: Universe | None
     last_hour: Sequence[tuple[datetime, str | None]]  # minute, status; None: not recorded
     holders: Sequence[Holders]  # of the newest recorded minute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult(Result):
+    """`verify`: whether these minutes were recorded truthfully."""
+
+    since: datetime
+    until: datetime  # the first minute that is no part of it
+    minutes: int
+    is_minute: bool  # asked for as one minute
+    clipped: Sequence[Clip]
+    runs: Tally
+    checks: Sequence[Checked]
+    gap_count: int
+    gap_minutes: int
+    gaps: Sequence[Gap]  # the first of them
+    seconds: float
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Say whether a check is violated; a gap is normal in a range, and is what was asked about in a minute."""
+        is_violated = any(check.violations for check in self.checks)
+        return ExitCode.FOUND if is_violated or (self.is_minute and self.gap_minutes) else ExitCode.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
