@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from hlctl import db
+from hlctl import audit, db
 from hlctl.model import Asset, LeverageType, MissingReason
 
 ELEVEN = {
@@ -128,6 +128,7 @@ def test_every_query_file_is_used_and_every_used_query_exists() -> None:
     package = Path(db.__file__).parent
     code = "\n".join(file.read_text() for file in package.glob("*.py"))
     named = set(re.findall(r'query\("(\w+)"\)', code)) | set(re.findall(r'fetch_one\(\s*conn,\s*"(\w+)"', code))
+    named |= {f"check_{check.id}" for check in audit.CHECKS}
     assert named == {file.stem for file in QUERIES}
 
 
