@@ -15,6 +15,8 @@ from psycopg.rows import class_row
 from hlctl import db
 from hlctl.errors import ConfigurationError, DatabaseUnusableError
 
+_READING = frozenset({"status", "verify"})  # commands for which a reader's rights are enough
+
 
 class Access(StrEnum):
     """What a role may do; a writer may also do what a reader may."""
@@ -52,7 +54,7 @@ def require(conn: db.Connection, command: str) -> None:
     lacking = [right for right in _missing(conn, None) if right.is_there and command in right.needed_by]
     if lacking:
         role = lacking[0].role
-        access = Access.READER if command == "status" else Access.WRITER
+        access = Access.READER if command in _READING else Access.WRITER
         raise DatabaseUnusableError(
             f"role {role} lacks {', '.join(map(str, lacking))}",
             remedy=f"run `hlctl init-db --{access} {role}` as the owner of the tables",

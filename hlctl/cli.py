@@ -161,6 +161,41 @@ def status(
     finish(ctx, job, as_json=as_json, as_check=check, is_answer=True)
 
 
+@app.command("verify")
+def verify(  # noqa: PLR0917 - typer's signature
+    ctx: typer.Context,
+    minute: Annotated[
+        str | None, typer.Option("--minute", help="This minute, as 2026-01-06T20:44Z.", metavar="TIME")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="The last 90m, 24h or 7d of final minutes.", metavar="SPAN")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="From this minute on; else from the first.", metavar="TIME")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Up to this minute, itself left out; else to the newest.", metavar="TIME")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say whether minutes were recorded truthfully: by default the newest final one, recorded or not.
+
+    A minute is final 120 s after it began. A check that is violated is exit 1; so is a minute that was asked for and
+    not recorded. In a range such gaps are listed, with what is known of the cause.
+    """
+
+    def job() -> "Result":
+        from hlctl import moments
+        from hlctl.jobs import verify as audits
+        from hlctl.render.screen import progress_bar
+
+        asked = moments.wanted(minute, since, start, end)
+        with progress_bar("asking the record", wanted=not as_json) as progress:
+            return audits.verify(settings_of(ctx), asked, progress=progress)
+
+    finish(ctx, job, as_json=as_json)
+
+
 @app.command("demo")
 def demo(
     ctx: typer.Context,

@@ -24,6 +24,9 @@ CONNECT_TIMEOUT = 5
 STATEMENT_TIMEOUT = 10
 """Seconds the server may work on a statement, unless a transaction says otherwise."""
 
+TRANSACTION_TIMEOUT = 180
+"""Seconds a transaction may last, where the server can bound it, unless it says otherwise."""
+
 _REPLY = 2.0  # seconds a reply may take beyond the statement's own timeout: then nobody is there
 
 UNUSABLE = (
@@ -172,6 +175,7 @@ def transaction(
     idle_timeout: str = "58s",
     statement_timeout: int = STATEMENT_TIMEOUT,
     lock_timeout: int = 5,
+    transaction_timeout: int = TRANSACTION_TIMEOUT,
 ) -> Iterator[None]:
     """Run one transaction, READ COMMITTED (REPEATABLE READ if read-only), with every setting that matters pinned.
 
@@ -188,6 +192,7 @@ def transaction(
             "idle_timeout": idle_timeout,
             "statement_timeout": f"{statement_timeout}s",
             "lock_timeout": f"{lock_timeout}s",
+            "transaction_timeout": f"{transaction_timeout}s",
         }
         conn.execute(query("pin_transaction"), timeouts)
         yield

@@ -69,6 +69,13 @@ class UsageError(HlctlError):
     remedy = "see `hlctl --help`"
 
 
+class MinuteRefusedError(UsageError):
+    """There is nothing to be verified of that minute or range."""
+
+    code = "minute_refused"
+    remedy = ""
+
+
 class ConfigurationError(HlctlError):
     """A setting is not usable."""
 

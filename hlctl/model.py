@@ -310,3 +310,54 @@ class Holders:
     flat: int
     missing: int
     net_szi: Decimal | None  # coins, long minus short, over the wallets that are known; None: none is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """What a check found wrong: with a cell, a wallet's cells, a minute as a whole, or the database as it is."""
+
+    snapshot_ts: datetime | None  # None: it is of no minute
+    wallet_id: int | None
+    asset: str | None
+    found: str
+    address: str | None = None  # the wallet's, once it was looked up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What became of a check."""
+
+    id: str
+    sentence: str  # what holds if nothing is violated
+    violations: int
+    examples: Sequence[Violation]  # the first of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Minutes in a row that no run recorded."""
+
+    since: datetime
+    minutes: int
+    known: Sequence[str]  # facts about the cause, as far as the database knows any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """Where less was verified than was asked for."""
+
+    bound: str  # since, until
+    asked: datetime
+    reason: str  # before_record, pruned, not_final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """The runs of a range."""
+
+    recorded: int
+    success: int
+    partial: int
+    failed: int
+    pruned: int  # their cells were dropped on purpose
+    without_fingerprint: int  # recorded before there were fingerprints

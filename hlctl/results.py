@@ -7,6 +7,9 @@ from pathlib import Path
 
 from hlctl.errors import ExitCode, HlctlError, MinuteFailedError, Verdict
 from hlctl.model import (
+    Checked,
+    Clip,
+    Gap,
     Health,
     HeldLock,
     Holders,
@@ -14,6 +17,7 @@ from hlctl.model import (
     Refresh,
     RefreshRun,
     Storage,
+    Tally,
     Thresholds,
     Traffic,
     TroubledWallet,
@@ -145,6 +149,29 @@ class StatusResult(Result):
     def verdict(self) -> Verdict:
         """Say what the one judge of health says, in a monitoring plugin's words."""
         return _VERDICTS.get(self.health.health_state, Verdict.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult(Result):
+    """`verify`: whether these minutes were recorded truthfully."""
+
+    since: datetime
+    until: datetime  # the first minute that is no part of it
+    minutes: int
+    is_minute: bool  # asked for as one minute
+    clipped: Sequence[Clip]
+    runs: Tally
+    checks: Sequence[Checked]
+    gap_count: int
+    gap_minutes: int
+    gaps: Sequence[Gap]  # the first of them
+    seconds: float
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Say whether a check is violated; a gap is normal in a range, and is what was asked about in a minute."""
+        is_violated = any(check.violations for check in self.checks)
+        return ExitCode.FOUND if is_violated or (self.is_minute and self.gap_minutes) else ExitCode.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from typing import TextIO
 
 from hlctl.model import Refresh
 from hlctl.render import clean
+from hlctl.render.audit import verify
 from hlctl.render.screen import Block, Facts, put
 from hlctl.render.status import status
 from hlctl.results import (
@@ -17,6 +18,7 @@ from hlctl.results import (
     SnapshotResult,
     StatusResult,
     TextResult,
+    VerifyResult,
     missing_words,
 )
 
@@ -28,7 +30,7 @@ def show(result: Result, stream: TextIO) -> None:
     put(_blocks(result), stream)
 
 
-def _blocks(result: Result) -> list[Block]:
+def _blocks(result: Result) -> list[Block]:  # noqa: C901 - a case, a result
     match result:
         case SchemaResult():
             return _schema(result)
@@ -42,6 +44,8 @@ def _blocks(result: Result) -> list[Block]:
             return [_snapshot(result)]
         case StatusResult():
             return status(result)
+        case VerifyResult():
+            return verify(result)
         case ServerResult():
             return [_server(result)]
         case TextResult():

@@ -1,11 +1,17 @@
--- Cells whose mark is not what the rules say, or that have a mark and no anomaly or the other way round. Only where the next
--- minute's run looked with these rules.
+-- A cell is dirty if the minutes around it make it so.
+-- And only then; a mark has its anomaly, and an anomaly its mark. Only where the next minute's run looked with these rules,
+-- and where no cell that it looked at was dropped since.
 WITH judged AS (
-  SELECT minutes_after(snapshot_ts, -1) AS snapshot_ts
-    FROM ingest_runs
-   WHERE snapshot_ts >= minutes_after(%(since)s, 1)
-     AND snapshot_ts <  minutes_after(%(until)s, 1)
-     AND anomaly_rules = 1),
+  SELECT minutes_after(r.snapshot_ts, -1) AS snapshot_ts
+    FROM ingest_runs r
+   WHERE r.snapshot_ts >= minutes_after(%(since)s, 1)
+     AND r.snapshot_ts <  minutes_after(%(until)s, 1)
+     AND r.anomaly_rules = 1
+     AND NOT EXISTS (SELECT
+                       FROM ingest_runs p
+                      WHERE p.snapshot_ts >= minutes_after(r.snapshot_ts, -2)
+                        AND p.snapshot_ts <= r.snapshot_ts
+                        AND p.pruned_at IS NOT NULL)),
 rule AS MATERIALIZED (
   SELECT snapshot_ts, wallet_id, asset, reason FROM odd_cells(%(since)s, %(until)s)),
 mark AS MATERIALIZED (

@@ -1,15 +1,21 @@
--- Minutes whose `suspect` is not what the rules say, and cells of suspect minutes that have no anomaly. Only where the
--- minute's run looked with these rules.
+-- A minute is suspect if its cells make it so.
+-- And only then; each of these cells has its anomaly. Only where the minute's run looked with these rules, and where no cell
+-- that it may have looked at was dropped since.
 WITH rule AS MATERIALIZED (
   SELECT snapshot_ts, wallet_id, asset, word FROM suspect_cells(%(since)s, %(until)s)),
 said AS (
   SELECT snapshot_ts, array_agg(DISTINCT word ORDER BY word) AS words FROM rule GROUP BY snapshot_ts),
 judged AS (
-  SELECT snapshot_ts, suspect
-    FROM ingest_runs
-   WHERE snapshot_ts >= %(since)s
-     AND snapshot_ts <  %(until)s
-     AND anomaly_rules = 1)
+  SELECT r.snapshot_ts, r.suspect
+    FROM ingest_runs r
+   WHERE r.snapshot_ts >= %(since)s
+     AND r.snapshot_ts <  %(until)s
+     AND r.anomaly_rules = 1
+     AND NOT EXISTS (SELECT
+                       FROM ingest_runs p
+                      WHERE p.snapshot_ts >= minutes_after(r.snapshot_ts, -60)
+                        AND p.snapshot_ts <= r.snapshot_ts
+                        AND p.pruned_at IS NOT NULL))
 SELECT j.snapshot_ts, NULL::int AS wallet_id, NULL::text AS asset,
        'suspect is ' || j.suspect::text || ', should be ' || coalesce(s.words, '{}')::text AS found
   FROM judged j

@@ -1,6 +1,7 @@
 -- First write of a publication: pins the universe (the first publisher wins), counts the attempt, and makes publishers
 -- queue on the row. Status and counts are provisional until publish_minute, in the same transaction.
 -- An attempt that meets its own row, whose COMMIT landed after it was given up, is counted once.
+-- The requests of all attempts are counted together, so of two rate limits the looser one is what they were sent under.
 -- No row back: too late to speak about this minute.
 INSERT INTO ingest_runs AS r (
   run_id, snapshot_ts, status, wallets_expected, wallets_succeeded, wallets_failed, rows_expected, rows_written,
@@ -16,6 +17,8 @@ SELECT (extract(epoch FROM %(minute)s::timestamptz) / 60)::int, %(minute)s, 'fai
 ON CONFLICT (snapshot_ts) DO UPDATE
    SET attempts        = r.attempts + (r.attempt_id <> excluded.attempt_id)::int,
        attempt_id      = excluded.attempt_id,
+       rate_limit      = CASE WHEN 0 IN (r.rate_limit, excluded.rate_limit) THEN 0
+                              ELSE greatest(r.rate_limit, excluded.rate_limit) END,
        requests_sent   = r.requests_sent + (r.attempt_id <> excluded.attempt_id)::int * excluded.requests_sent,
        retries         = r.retries + (r.attempt_id <> excluded.attempt_id)::int * excluded.retries,
        rate_limited    = r.rate_limited + (r.attempt_id <> excluded.attempt_id)::int * excluded.rate_limited,

@@ -6,15 +6,15 @@ WITH role AS (
 wanted (access, privilege, object, columns, needed_by) AS (
   SELECT 'reader', 'SELECT', r.relation, NULL::name[], r.needed_by::text[]
     FROM (VALUES
-      ('schema_migrations',       '{status, snapshot, refresh-universe}'),
-      ('wallets',                 '{status, snapshot, refresh-universe}'),
-      ('wallet_universe_runs',    '{status, snapshot, refresh-universe}'),
-      ('wallet_universe_members', '{snapshot, refresh-universe}'),
-      ('wallet_universe_current', '{status, refresh-universe}'),
-      ('wallet_snapshots',        '{status, snapshot}'),
-      ('snapshot_anomalies',      '{snapshot}'),
-      ('ingest_runs',             '{status, snapshot}'),
-      ('ingest_health',           '{snapshot}'),
+      ('schema_migrations',       '{status, snapshot, refresh-universe, verify}'),
+      ('wallets',                 '{status, snapshot, refresh-universe, verify}'),
+      ('wallet_universe_runs',    '{status, snapshot, refresh-universe, verify}'),
+      ('wallet_universe_members', '{snapshot, refresh-universe, verify}'),
+      ('wallet_universe_current', '{status, refresh-universe, verify}'),
+      ('wallet_snapshots',        '{status, snapshot, verify}'),
+      ('snapshot_anomalies',      '{snapshot, verify}'),
+      ('ingest_runs',             '{status, snapshot, verify}'),
+      ('ingest_health',           '{snapshot, verify}'),
       ('signals',                 '{}'),
       ('signal_contributors',     '{}'),
       ('alerts',                  '{}'),
@@ -44,8 +44,8 @@ wanted (access, privilege, object, columns, needed_by) AS (
          clock_offset_ms, duration_ms, error, host, version, published_at}', '{snapshot}'),
       ('UPDATE', 'ingest_runs',
        '{status, wallets_expected, wallets_succeeded, wallets_failed, rows_expected, rows_written, coverage_pct, missing,
-         fingerprint, attempts, attempt_id, requests_sent, retries, rate_limited, last_sent_at, sent_per_second, skew_ms,
-         clock_offset_ms, suspect, anomaly_rules, duration_ms, error, host, version, published_at}', '{snapshot}'),
+         fingerprint, attempts, attempt_id, rate_limit, requests_sent, retries, rate_limited, last_sent_at, sent_per_second,
+         skew_ms, clock_offset_ms, suspect, anomaly_rules, duration_ms, error, host, version, published_at}', '{snapshot}'),
       ('INSERT', 'wallet_snapshots',
        '{snapshot_ts, wallet_id, asset, position_szi, entry_px, liq_px, leverage, leverage_type, margin_used, observed_at,
          missing_reason, ingest_run_id, attempt}', '{snapshot}'),
@@ -59,13 +59,13 @@ wanted (access, privilege, object, columns, needed_by) AS (
        '{last_success_snapshot_ts, snapshot_status, coverage_pct, health_state, error}', '{snapshot}'))
          AS w (privilege, relation, columns, needed_by)),
 function (access, name, needed_by) AS (VALUES
-  ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe}'::text[]),
-  ('reader', 'cell_fingerprint', '{snapshot}'),
-  ('reader', 'stray_cells', '{status}'),
+  ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe, verify}'::text[]),
+  ('reader', 'cell_fingerprint', '{snapshot, verify}'),
+  ('reader', 'stray_cells', '{status, verify}'),
   ('reader', 'cell_storage', '{status}'),
-  ('reader', 'minutes_after', '{snapshot}'),
-  ('reader', 'odd_cells', '{snapshot}'),
-  ('reader', 'suspect_cells', '{snapshot}'),
+  ('reader', 'minutes_after', '{snapshot, verify}'),
+  ('reader', 'odd_cells', '{snapshot, verify}'),
+  ('reader', 'suspect_cells', '{snapshot, verify}'),
   ('writer', 'ensure_partitions', '{}'))  -- without it the DEFAULT partition takes the minute
 SELECT role.rolname AS role, w.access, w.privilege, w.object,
        CASE WHEN c.oid IS NULL THEN w.columns ELSE lacking.columns END AS columns,
@@ -89,7 +89,7 @@ SELECT role.rolname, f.access, 'EXECUTE', 'FUNCTION ' || f.name, NULL, false, p.
   LEFT JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'public'::regnamespace
  WHERE has_function_privilege(role.oid, p.oid, 'EXECUTE') IS NOT TRUE
  UNION ALL
-SELECT role.rolname, 'reader', 'USAGE', 'SCHEMA public', NULL, false, true, '{status, snapshot, refresh-universe}'
+SELECT role.rolname, 'reader', 'USAGE', 'SCHEMA public', NULL, false, true, '{status, snapshot, refresh-universe, verify}'
   FROM role
  WHERE NOT has_schema_privilege(role.oid, 'public'::regnamespace, 'USAGE')
  ORDER BY privilege, object

@@ -1,5 +1,5 @@
 -- First statement of every transaction: whatever the role, the database or a pooler left behind, this holds until the end.
--- Takes idle_timeout, statement_timeout, lock_timeout. pg_catalog is spelled out because search_path is not yet ours.
+-- Takes idle_timeout, statement_timeout, lock_timeout, transaction_timeout. pg_catalog is spelled out because search_path is not yet ours.
 -- transaction_timeout exists from PostgreSQL 17 on, and is armed anew only when it comes from 0.
 SELECT pg_catalog.set_config('search_path', 'public, pg_temp', true),
        pg_catalog.set_config('timezone', 'UTC', true),
@@ -18,5 +18,5 @@ SELECT pg_catalog.set_config('search_path', 'public, pg_temp', true),
             THEN pg_catalog.set_config('transaction_timeout', '0', true)
             END,
        CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL
-            THEN pg_catalog.set_config('transaction_timeout', '180s', true)
+            THEN pg_catalog.set_config('transaction_timeout', %(transaction_timeout)s, true)
             END

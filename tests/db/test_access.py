@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from hlctl import access, db, migrate, overview, store
+from hlctl import access, audit, db, migrate, overview, store
 from hlctl.access import Access, Right
 from hlctl.model import Answer, Attempt, Held, LeaderboardRow, MissingReason, Refresh, Rules, Source, Transport
 
@@ -115,10 +115,24 @@ def status(conn: db.Connection) -> None:
     overview.list_held_locks(conn)
 
 
+def verify(conn: db.Connection) -> None:
+    """Do what `verify` does."""
+    migrate.require_current(conn)
+    audit.read_record(conn)
+    audit.find_pruned(conn, M, M)
+    audit.distrust_constraints(conn)
+    for check in audit.CHECKS:
+        audit.violations(conn, check, M, M + timedelta(minutes=1))
+    audit.count_runs(conn, M, M)
+    audit.list_gaps(conn, M, M + timedelta(minutes=1))
+    audit.list_addresses(conn, {1})
+
+
 COMMANDS: dict[str, Callable[[db.Connection], None]] = {
     "snapshot": snapshot,
     "refresh-universe": lambda conn: refresh(conn, 2, 3),
     "status": status,
+    "verify": verify,
 }
 
 
@@ -141,11 +155,11 @@ def refused(conn: db.Connection, role: str, command: Callable[[db.Connection], N
     return False
 
 
-def test_a_writer_may_run_every_command_and_a_reader_only_status(as_owner: db.Connection, role: str) -> None:
+def test_a_writer_may_run_every_command_and_a_reader_those_that_only_read(as_owner: db.Connection, role: str) -> None:
     """With nothing but what init-db grants."""
     assert all(refused(as_owner, role, command) for command in COMMANDS.values())
     grant(as_owner, role, Access.READER)
-    assert [name for name, command in COMMANDS.items() if not refused(as_owner, role, command)] == ["status"]
+    assert [name for name, command in COMMANDS.items() if not refused(as_owner, role, command)] == ["status", "verify"]
     grant(as_owner, role, Access.WRITER)
     assert not any(refused(as_owner, role, command) for command in COMMANDS.values())
 

@@ -246,7 +246,8 @@ def next_minute_is_good(
 ) -> Callable[..., None]:
     """Return what every test of a fault ends with: the fault is over, and so are its effects.
 
-    It lets the exchange behave, records the minute after `minute`, and compares every stored cell with the journal.
+    It lets the exchange behave, records the minute after `minute`, compares every stored cell with the journal, and
+    verifies the whole record once all of it is final.
     """
 
     def check(minute: datetime = M) -> None:
@@ -256,5 +257,9 @@ def next_minute_is_good(
         assert (ran.code, ran.err) == (0, "")
         assert_whole(rows, exchange, after(minute))
         assert_nothing_false(rows, exchange)
+        at(second=120, minute=after(minute))
+        ran = with_universe("verify", "--since", "1d")
+        assert (ran.code, ran.err) == (0, ""), ran.out
+        at(minute=after(minute))
 
     return check

@@ -25,6 +25,7 @@ COMMANDS = (
     "refresh-universe",
     "snapshot",
     "status",
+    "verify",
     "demo",
     "db start",
     "db run",
@@ -56,14 +57,18 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def prepared(with_universe: Hlctl, make_hlctl: Prepared, data_dir: Path, empty_database: str) -> Prepared:
+def prepared(
+    with_universe: Hlctl, make_hlctl: Prepared, data_dir: Path, empty_database: str, at: Callable[..., None]
+) -> Prepared:
     """Return a function that returns a runner with which a command will succeed."""
 
     def prepare(command: str) -> Hlctl:
         if command == "init-db":
             return make_hlctl(HLCTL_DATABASE_URL=empty_database)
-        if command == "status":
+        if command in {"status", "verify"}:
             assert with_universe("snapshot").code == 0
+        if command == "verify":
+            at(second=120)
         if command not in EMBEDDED:
             return with_universe
         hlctl = make_hlctl(HLCTL_DATA_DIR=str(data_dir))
@@ -85,6 +90,8 @@ def broken(
                 return make_hlctl(HLCTL_DATABASE_URL=NOWHERE), []
             case "refresh-universe":
                 exchange.leaderboard_body = b"null"
+                return with_universe, []
+            case "verify":
                 return with_universe, []
             case "snapshot":
                 exchange.misbehave(None, sim.Fault(status=403))
@@ -267,6 +274,7 @@ LOCKED = {
     "init-db": "LOCK TABLE schema_migrations",
     "refresh-universe": "LOCK TABLE wallet_universe_runs",
     "status": "LOCK TABLE ingest_runs",
+    "verify": "LOCK TABLE ingest_runs",
 }
 
 

@@ -1,5 +1,6 @@
 """Owner, writer, reader, and a stranger: every command under each, on a server where they log in as themselves."""
 
+import re
 import shutil
 import subprocess
 import time
@@ -112,6 +113,26 @@ def test_every_command_under_every_role_that_was_let_in(
     assert (contents(rows) != before) is changes
     if changes and command == ("snapshot",):
         assert_whole(rows, exchange, M)
+
+
+def test_a_reader_may_verify_and_a_stranger_is_told_what_it_lacks(
+    under: Callable[[str], Hlctl], at: Callable[..., None], rows: Rows
+) -> None:
+    """The auditor need not be able to write what is audited."""
+    assert under(WRITER)("snapshot").code == 0
+    at(120)
+    before = contents(rows)
+    for role in ("hlctl", WRITER, READER):
+        ran = under(role)("verify")
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.out.startswith("verdict   every check holds\n")
+    ran = under(STRANGER)("verify")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1)
+    assert {"SELECT on ingest_health", "EXECUTE on FUNCTION stray_cells"} <= set(re.split(", |lacks |;", ran.err))
+    assert ran.err.endswith(f"; run `hlctl init-db --reader {STRANGER}` as the owner of the tables\n")
+    assert contents(rows) == before
+    assert under("hlctl")("init-db", "--reader", STRANGER).code == 0
+    assert under(STRANGER)("verify").code == 0
 
 
 @pytest.mark.parametrize("role", ["hlctl", WRITER, READER])

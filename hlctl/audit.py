@@ -1,0 +1,110 @@
+"""The checks of `verify`: what must hold of the record, each a sentence and a query of its own.
+
+Every query takes a half-open range of minutes and returns one row per violation. All run in one transaction of the
+caller's, so that they look at one and the same record.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import class_row
+
+from hlctl import db
+from hlctl.db import Connection, fetch_one
+from hlctl.model import Gap, Tally, Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that must hold; its id is stable, its query is `sql/queries/check_<id>.sql`."""
+
+    id: str
+    sentence: str
+    is_of_minutes: bool = True  # False: of the database as it is now, and asked once
+
+
+CHECKS = (
+    Check("rows", "Each member of the pinned universe has its three cells."),
+    Check("keys", "No cell is of a wallet outside the pinned universe."),
+    Check("orphans", "No cell is of a minute without a run, or of a pruned one."),
+    Check("counts", "A run's expected wallets and rows are its universe's."),
+    Check("coverage", "A run's wallets known, unknown, percent are its cells'."),
+    Check("missing", "A run's missing wallets by reason are its cells'."),
+    Check("status", "A run's status is what its cells and thresholds make it."),
+    Check("whole", "A wallet's cells are of one answer: all known or none."),
+    Check("reasons", "A cell has a size and a time, or a reason: never both."),
+    Check("terms", "A position has its terms; flat and missing cells none."),
+    Check("times", "A cell was seen within its minute."),
+    Check("finite", "A figure is finite and possible: no NaN, no price < 0."),
+    Check("aligned", "A minute is whole, numbered by the minutes since 1970."),
+    Check("attempts", "A cell is of an attempt of its run, and of no other run."),
+    Check("published", "A run sent and published within its minute, cells first."),
+    Check("write_once", "No cell has changed since it was published."),
+    Check("universe", "A run's universe is whole, good, and then the newest."),
+    Check("current", "The universe in force is the newest good refresh's.", is_of_minutes=False),
+    Check("health", "What a minute noted of health is what its run says."),
+    Check("dirty", "A cell is dirty if the minutes around it make it so."),
+    Check("suspect", "A minute is suspect if its cells make it so."),
+    Check("requests", "A run's requests add up, and suffice for what it knows."),
+    Check("rate", "No 60 s of requests weigh more than 5/6 of the limit."),
+    Check("strays", "No cell lies outside the partition of its day."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What there is to verify."""
+
+    at: datetime  # now
+    final: datetime  # the newest final minute, recorded or not
+    first: datetime | None  # the first recorded minute
+
+
+def read_record(conn: Connection) -> Record:
+    """Return what there is to verify."""
+    with conn.cursor(row_factory=class_row(Record)) as cursor:
+        record = cursor.execute(db.query("read_record")).fetchone()
+    if record is None:
+        raise TypeError("hlctl_clock() gave no time")
+    return record
+
+
+def find_pruned(conn: Connection, since: datetime, until: datetime) -> tuple[datetime, datetime] | None:
+    """Return the last of the pruned minutes a range begins with, and when it was pruned; None if there is none."""
+    row = fetch_one(conn, "find_pruned", {"since": since, "until": until})
+    return (row[0], row[1]) if row else None
+
+
+def distrust_constraints(conn: Connection) -> None:
+    """Let the rest of the transaction look at every row, whatever its constraints promise."""
+    conn.execute(db.query("distrust_constraints"))
+
+
+def violations(conn: Connection, check: Check, since: datetime, until: datetime) -> list[Violation]:
+    """Return what violates a check in [since, until), oldest first."""
+    with conn.cursor(row_factory=class_row(Violation)) as cursor:
+        return cursor.execute(db.query(f"check_{check.id}"), {"since": since, "until": until}).fetchall()
+
+
+def count_runs(conn: Connection, since: datetime, until: datetime) -> Tally:
+    """Return what is recorded of [since, until)."""
+    with conn.cursor(row_factory=class_row(Tally)) as cursor:
+        tally = cursor.execute(db.query("count_runs"), {"since": since, "until": until}).fetchone()
+    if tally is None:
+        raise TypeError("a count has no row")
+    return tally
+
+
+def list_gaps(conn: Connection, since: datetime, until: datetime) -> tuple[int, int, list[Gap]]:
+    """Return how many gaps there are in [since, until), their minutes, and the first hundred, oldest first."""
+    rows = conn.execute(db.query("list_gaps"), {"since": since, "until": until}).fetchall()
+    gaps = [Gap(since=begins, minutes=minutes, known=known) for _, _, begins, minutes, known in rows]
+    return (rows[0][0], rows[0][1], gaps) if rows else (0, 0, [])
+
+
+def list_addresses(conn: Connection, wallet_ids: Collection[int]) -> dict[int, str]:
+    """Return the addresses of wallets by their ids; an id that no wallet has is left out."""
+    if not wallet_ids:
+        return {}
+    return dict(conn.execute(db.query("list_addresses"), {"wallet_ids": sorted(wallet_ids)}).fetchall())

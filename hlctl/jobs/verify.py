@@ -1,0 +1,93 @@
+"""`verify`: was it recorded truthfully? Every check over the minutes asked for, on one snapshot of the database."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from hlctl import access, audit, db, migrate, moments
+from hlctl.audit import CHECKS, Check
+from hlctl.errors import ExitCode
+from hlctl.jobs.database import countdown, opened
+from hlctl.model import Checked, Violation
+from hlctl.moments import Range, Wanted
+from hlctl.results import VerifyResult
+from hlctl.settings import Settings
+from hlctl.watchdog import watchdog
+
+Progress = Callable[[int, int], None]
+"""Told how many questions are answered, and how many there are."""
+
+_PATIENCE = 3.5  # seconds for a connection: who asks wants an answer, or to hear that there is none
+_ANSWER_BY = 4.0  # seconds for the first answer, whatever it is that hangs: a resolver, many addresses
+_LONGEST = 6 * 3600  # seconds: some years of minutes; each statement has its own bound
+_PIECE = timedelta(hours=1)  # what one statement looks at: some 40 ms each, and never two days' partitions
+_EXAMPLES = 20  # violations kept of a check
+
+
+def verify(settings: Settings, asked: Wanted, *, progress: Progress) -> VerifyResult:
+    """Ask every check about the minutes asked for.
+
+    Raises MinuteRefusedError if there is nothing to be looked at: not final yet, before the record, pruned.
+    """
+    started = time.monotonic()
+    watchdog.end_in(_ANSWER_BY, ExitCode.DATABASE, "the database did not answer in time")
+    with (
+        opened(settings, create=False, left=countdown(_PATIENCE)) as conn,
+        db.transaction(conn, read_only=True, transaction_timeout=_LONGEST),
+    ):
+        access.require(conn, "verify")
+        migrate.require_current(conn)
+        watchdog.call_off()  # it answers: from now on only silence ends the work
+        conn.left = countdown(_LONGEST)
+        span = _range(conn, asked)
+        audit.distrust_constraints(conn)
+        checks = _ask(conn, span, progress)
+        gap_count, gap_minutes, gaps = audit.list_gaps(conn, span.since, span.until)
+        return VerifyResult(
+            since=span.since,
+            until=span.until,
+            minutes=span.minutes,
+            is_minute=span.is_minute,
+            clipped=span.clips,
+            runs=audit.count_runs(conn, span.since, span.until),
+            checks=_with_addresses(conn, checks),
+            gap_count=gap_count,
+            gap_minutes=gap_minutes,
+            gaps=gaps,
+            seconds=time.monotonic() - started,
+        )
+
+
+def _range(conn: db.Connection, asked: Wanted) -> Range:
+    record = audit.read_record(conn)
+    span = moments.bound(asked, at=record.at, final=record.final, first=record.first)
+    pruned = audit.find_pruned(conn, span.since, span.until)
+    return span.without_pruned(*pruned) if pruned else span
+
+
+def _ask(conn: db.Connection, span: Range, progress: Progress) -> list[Checked]:
+    """Ask piece by piece, so that what was read for one check is still at hand for the next."""
+    found: dict[Check, tuple[int, list[Violation]]] = {check: (0, []) for check in CHECKS}
+    of_minutes = [check for check in CHECKS if check.is_of_minutes]
+    questions = [(check, *piece) for piece in span.pieces(_PIECE) for check in of_minutes]
+    questions += [(check, span.since, span.until) for check in CHECKS if not check.is_of_minutes]
+    for answered, (check, since, until) in enumerate(questions, start=1):
+        violations = audit.violations(conn, check, since, until)
+        count, examples = found[check]
+        found[check] = (count + len(violations), (examples + violations)[:_EXAMPLES])
+        progress(answered, len(questions))
+    return [
+        Checked(id=check.id, sentence=check.sentence, violations=count, examples=examples)
+        for check, (count, examples) in found.items()
+    ]
+
+
+def _with_addresses(conn: db.Connection, checks: Sequence[Checked]) -> list[Checked]:
+    """Return the same with the address of every wallet that is shown."""
+    shown = {v.wallet_id for check in checks for v in check.examples if v.wallet_id is not None}
+    addresses = audit.list_addresses(conn, shown)
+    return [
+        replace(check, examples=[replace(v, address=addresses.get(v.wallet_id or 0)) for v in check.examples])
+        for check in checks
+    ]

@@ -1,0 +1,13 @@
+-- No cell is of a wallet outside the pinned universe.
+WITH wallet AS MATERIALIZED (
+  SELECT snapshot_ts, wallet_id, count(*) AS n
+    FROM wallet_snapshots
+   WHERE snapshot_ts >= %(since)s AND snapshot_ts < %(until)s
+   GROUP BY snapshot_ts, wallet_id)
+SELECT w.snapshot_ts, w.wallet_id, NULL::text AS asset,
+       concat(w.n, ' rows, no member of refresh ', r.universe_run_id) AS found
+  FROM wallet w
+  JOIN ingest_runs r USING (snapshot_ts)
+  LEFT JOIN wallet_universe_members m ON m.run_id = r.universe_run_id AND m.wallet_id = w.wallet_id
+ WHERE m.wallet_id IS NULL
+ ORDER BY w.snapshot_ts, w.wallet_id

@@ -1,0 +1,41 @@
+-- A run's universe is whole, good, and then the newest.
+-- A refresh may be committed while a minute begins, so one that was recorded in the minute before need not be seen yet.
+WITH run AS (
+  SELECT snapshot_ts, universe_run_id
+    FROM ingest_runs
+   WHERE snapshot_ts >= %(since)s AND snapshot_ts < %(until)s),
+universe AS (
+  SELECT u.run_id, u.status, u.as_of_ts, u.n_received, count(m.wallet_id) AS members, min(m.rank) AS first, max(m.rank) AS last
+    FROM wallet_universe_runs u
+    LEFT JOIN wallet_universe_members m USING (run_id)
+   WHERE u.run_id IN (SELECT universe_run_id FROM run)
+   GROUP BY u.run_id),
+pinned AS (
+  SELECT r.snapshot_ts, r.universe_run_id, u.*, newer.run_id AS newer_run_id, newer.as_of_ts AS newer_as_of_ts
+    FROM run r
+    LEFT JOIN universe u ON u.run_id = r.universe_run_id
+    LEFT JOIN LATERAL (
+         SELECT n.run_id, n.as_of_ts
+           FROM wallet_universe_runs n
+          WHERE n.status = 'success'
+            AND n.run_id > r.universe_run_id
+            AND n.as_of_ts < r.snapshot_ts - interval '60 s'
+          ORDER BY n.run_id
+          LIMIT 1) AS newer ON true)
+SELECT snapshot_ts, NULL::int AS wallet_id, NULL::text AS asset,
+       concat('refresh ', universe_run_id, ': ', concat_ws('; ',
+         CASE WHEN status IS NULL                               THEN 'is not recorded' END,
+         CASE WHEN status <> 'success'                          THEN status END,
+         CASE WHEN members <> n_received                        THEN concat(members, ' members, ', n_received, ' received') END,
+         CASE WHEN members > 0 AND (first <> 1 OR last <> members) THEN concat('ranks ', first, ' to ', last, ' of ', members) END,
+         CASE WHEN as_of_ts >= snapshot_ts + interval '60 s'    THEN 'recorded at ' || to_char(as_of_ts, 'YYYY-MM-DD HH24:MI:SS') END,
+         CASE WHEN newer_run_id IS NOT NULL
+              THEN concat('refresh ', newer_run_id, ' was in force at ', to_char(newer_as_of_ts, 'YYYY-MM-DD HH24:MI:SS')) END))
+         AS found
+  FROM pinned
+ WHERE status IS DISTINCT FROM 'success'
+    OR members <> n_received
+    OR (members > 0 AND (first <> 1 OR last <> members))
+    OR as_of_ts >= snapshot_ts + interval '60 s'
+    OR newer_run_id IS NOT NULL
+ ORDER BY snapshot_ts
