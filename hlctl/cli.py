@@ -145,6 +145,31 @@ def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     finish(ctx, job, as_json=as_json, is_answer=True)
 
 
+@app.command("prune")
+def prune(
+    ctx: typer.Context,
+    keep: Annotated[
+        str | None,
+        typer.Option("--keep", help="Whole days to keep, as 30d; by default HLCTL_RETENTION_DAYS.", metavar="DAYS"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which days would go; drop nothing.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Drop whole days of cells and their anomalies for good. Runs, health, universes and wallets stay.
+
+    Today and the newest day that has cells are never dropped. Each day goes as a whole or not at all.
+    """
+
+    def job() -> "Result":
+        from hlctl.jobs import prune as pruning
+        from hlctl.render.screen import progress_bar
+
+        with progress_bar("dropping days", wanted=not as_json) as progress:
+            return pruning.prune(settings_of(ctx), keep=keep, dry_run=dry_run, progress=progress)
+
+    finish(ctx, job, as_json=as_json, is_answer=dry_run)
+
+
 @app.command("demo")
 def demo(
     ctx: typer.Context,

@@ -5,7 +5,7 @@ Sizes are in coins, prices and money in USD, all `Decimal`; times are aware UTC 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum, unique
 from uuid import UUID
@@ -230,3 +230,12 @@ class Holders:
     flat: int
     missing: int
     net_szi: Decimal | None  # coins, long minus short, over the wallets that are known; None: none is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDay:
+    """A UTC day of cells in the database."""
+
+    day: date
+    cells: int
+    bytes: int  # on disk, indexes included

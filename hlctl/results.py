@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hlctl.errors import ExitCode, HlctlError, MinuteFailedError
-from hlctl.model import Health, Holders, Recorded, Refresh, Universe
+from hlctl.errors import BusyError, ExitCode, HlctlError, MinuteFailedError
+from hlctl.model import Health, Holders, Recorded, Refresh, StoredDay, Universe
 
 _STATUS_CODES = {"success": ExitCode.OK, "partial": ExitCode.PARTIAL, "failed": ExitCode.FAILED}
 
@@ -109,6 +109,32 @@ class StatusResult(Result):
     universe: Universe | None
     last_hour: Sequence[tuple[datetime, str | None]]  # minute, status; None: not recorded
     holders: Sequence[Holders]  # of the newest recorded minute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneResult(Result):
+    """`prune`: the days dropped, or, on a dry run, those that would be."""
+
+    keep_days: int
+    dry_run: bool
+    days: Sequence[StoredDay]  # oldest first
+    bytes: int  # of these days on disk
+    held: Sequence[StoredDay]  # days that should have been dropped, and whose cells somebody held
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Say that it was not all done."""
+        return ExitCode.BUSY if self.held else ExitCode.OK
+
+    @property
+    def failure(self) -> HlctlError | None:
+        """Say in one line what was done and what not."""
+        if not self.held:
+            return None
+        return BusyError(
+            f"somebody holds the cells: {self.held[0].day} could not be dropped, {len(self.days)} days before it were",
+            remedy="end whoever reads for minutes on end, and prune again",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,13 @@ from typing import TextIO
 
 from hlctl.model import Refresh
 from hlctl.render import clean
+from hlctl.render.archive import prune
 from hlctl.render.screen import Block, Facts, put
 from hlctl.render.status import status
 from hlctl.results import (
     DemoResult,
     NotDueResult,
+    PruneResult,
     RefreshPlanResult,
     RefreshResult,
     Result,
@@ -28,7 +30,7 @@ def show(result: Result, stream: TextIO) -> None:
     put(_blocks(result), stream)
 
 
-def _blocks(result: Result) -> list[Block]:
+def _blocks(result: Result) -> list[Block]:  # noqa: C901 - a case, a return: one for each command
     match result:
         case SchemaResult():
             return _schema(result)
@@ -42,6 +44,8 @@ def _blocks(result: Result) -> list[Block]:
             return [_snapshot(result)]
         case StatusResult():
             return status(result)
+        case PruneResult():
+            return prune(result)
         case ServerResult():
             return [_server(result)]
         case TextResult():

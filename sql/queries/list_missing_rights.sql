@@ -6,12 +6,12 @@ WITH role AS (
 wanted (access, privilege, object, columns, needed_by) AS (
   SELECT 'reader', 'SELECT', r.relation, NULL::name[], r.needed_by::text[]
     FROM (VALUES
-      ('schema_migrations',       '{status, snapshot, refresh-universe}'),
+      ('schema_migrations',       '{status, snapshot, refresh-universe, prune}'),
       ('wallets',                 '{snapshot, refresh-universe}'),
       ('wallet_universe_runs',    '{status, snapshot, refresh-universe}'),
       ('wallet_universe_members', '{snapshot, refresh-universe}'),
       ('wallet_universe_current', '{status, refresh-universe}'),
-      ('wallet_snapshots',        '{status, snapshot}'),
+      ('wallet_snapshots',        '{status, snapshot, prune}'),
       ('snapshot_anomalies',      '{}'),
       ('ingest_runs',             '{status, snapshot}'),
       ('ingest_health',           '{snapshot}'),
@@ -57,9 +57,11 @@ wanted (access, privilege, object, columns, needed_by) AS (
        '{last_success_snapshot_ts, snapshot_status, coverage_pct, health_state, error}', '{snapshot}'))
          AS w (privilege, relation, columns, needed_by)),
 function (access, name, needed_by) AS (VALUES
-  ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe}'::text[]),
+  ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe, prune}'::text[]),
   ('reader', 'cell_fingerprint', '{snapshot}'),
   ('reader', 'stray_cells', '{}'),
+  ('reader', 'stored_days', '{prune}'),
+  ('writer', 'drop_day', '{prune}'),
   ('writer', 'ensure_partitions', '{}'))  -- without it the DEFAULT partition takes the minute
 SELECT role.rolname AS role, w.access, w.privilege, w.object,
        CASE WHEN c.oid IS NULL THEN w.columns ELSE lacking.columns END AS columns,
@@ -83,7 +85,7 @@ SELECT role.rolname, f.access, 'EXECUTE', 'FUNCTION ' || f.name, NULL, false, p.
   LEFT JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'public'::regnamespace
  WHERE has_function_privilege(role.oid, p.oid, 'EXECUTE') IS NOT TRUE
  UNION ALL
-SELECT role.rolname, 'reader', 'USAGE', 'SCHEMA public', NULL, false, true, '{status, snapshot, refresh-universe}'
+SELECT role.rolname, 'reader', 'USAGE', 'SCHEMA public', NULL, false, true, '{status, snapshot, refresh-universe, prune}'
   FROM role
  WHERE NOT has_schema_privilege(role.oid, 'public'::regnamespace, 'USAGE')
  ORDER BY privilege, object

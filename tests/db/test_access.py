@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from hlctl import access, db, migrate, store
+from hlctl import access, days, db, migrate, store
 from hlctl.access import Access, Right
 from hlctl.model import Attempt, Held, LeaderboardRow, MissingReason, Refresh, Rules, Source, Transport
 
@@ -51,6 +51,11 @@ def as_owner(database: str, role: str, set_clock: Callable[..., None]) -> Iterat
     with db.connect(database) as conn:
         with conn.transaction():
             refresh(conn, 1, 2)
+            conn.execute(
+                "INSERT INTO wallet_snapshots (snapshot_ts, wallet_id, asset, ingest_run_id, missing_reason, attempt)"
+                " VALUES (%s, 9, 'BTC', %s, 'late', 1)",
+                [M - timedelta(days=1), int(M.timestamp()) // 60 - 1440],
+            )
         yield conn
         conn.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
 
@@ -102,10 +107,19 @@ def status(conn: db.Connection) -> None:
     store.summarize_minute(conn, run.snapshot_ts if run else M)
 
 
+def prune(conn: db.Connection) -> None:
+    """Do what `prune` does."""
+    migrate.require_current(conn)
+    store.read_clock(conn)
+    assert days.list_prunable(conn, keep=1) == []
+    days.drop_day(conn, M.date() - timedelta(days=2))
+
+
 COMMANDS: dict[str, Callable[[db.Connection], None]] = {
     "snapshot": snapshot,
     "refresh-universe": lambda conn: refresh(conn, 2, 3),
     "status": status,
+    "prune": prune,
 }
 
 
@@ -196,9 +210,12 @@ def test_nothing_else_is_granted(as_owner: db.Connection, role: str, kind: Acces
     ).fetchall()
     assert set(found) == listed
     whole = {(privilege, what) for privilege, what, column in listed if not column and privilege != "SELECT"}
-    expected = {("EXECUTE", f"FUNCTION {name}") for name in ("hlctl_clock", "cell_fingerprint", "stray_cells")}
+    expected = {
+        ("EXECUTE", f"FUNCTION {name}") for name in ("hlctl_clock", "cell_fingerprint", "stray_cells", "stored_days")
+    }
     if kind is Access.WRITER:
-        expected |= {("EXECUTE", "FUNCTION ensure_partitions"), ("DELETE", "wallet_universe_current")}
+        expected |= {("EXECUTE", "FUNCTION ensure_partitions"), ("EXECUTE", "FUNCTION drop_day")}
+        expected |= {("DELETE", "wallet_universe_current")}
     assert whole == expected, "whatever else is written is written by column"
 
 

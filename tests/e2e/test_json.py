@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,14 +18,16 @@ import pytest
 
 from hlctl import sim
 from tests import contract
-from tests.e2e.conftest import COMMAND, Hlctl, Ran, on_a_terminal
+from tests.e2e.conftest import COMMAND, Hlctl, M, Ran, on_a_terminal
 from tests.e2e.oracle import Rows
+from tests.e2e.record import fill
 
 COMMANDS = (
     "init-db",
     "refresh-universe",
     "snapshot",
     "status",
+    "prune",
     "demo",
     "db start",
     "db run",
@@ -64,6 +67,9 @@ def prepared(with_universe: Hlctl, make_hlctl: Prepared, data_dir: Path, empty_d
             return make_hlctl(HLCTL_DATABASE_URL=empty_database)
         if command == "status":
             assert with_universe("snapshot").code == 0
+        if command == "prune":
+            fill(with_universe.settings["HLCTL_DATABASE_URL"], *(M.date() - timedelta(days) for days in (40, 39, 0)))
+            return Hlctl({**with_universe.settings, "HLCTL_RETENTION_DAYS": "30"}, with_universe.home)
         if command not in EMBEDDED:
             return with_universe
         hlctl = make_hlctl(HLCTL_DATA_DIR=str(data_dir))
@@ -91,6 +97,8 @@ def broken(
                 return with_universe, []
             case "status":
                 return make_hlctl(HLCTL_DATABASE_URL=empty_database), []
+            case "prune":
+                return with_universe, []
             case "demo":
                 return make_hlctl(), ["--data", str(tmp_path)]
             case "db start" | "db run" | "db url":
