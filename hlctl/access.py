@@ -52,7 +52,7 @@ def require(conn: db.Connection, command: str) -> None:
     lacking = [right for right in _missing(conn, None) if right.is_there and command in right.needed_by]
     if lacking:
         role = lacking[0].role
-        access = Access.READER if command == "status" else Access.WRITER
+        access = Access.READER if command in {"status", "export"} else Access.WRITER
         raise DatabaseUnusableError(
             f"role {role} lacks {', '.join(map(str, lacking))}",
             remedy=f"run `hlctl init-db --{access} {role}` as the owner of the tables",

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -168,6 +168,44 @@ def prune(
             return pruning.prune(settings_of(ctx), keep=keep, dry_run=dry_run, progress=progress)
 
     finish(ctx, job, as_json=as_json, is_answer=dry_run)
+
+
+@app.command("export")
+def export(  # noqa: PLR0917 - typer's signature
+    ctx: typer.Context,
+    day: Annotated[str | None, typer.Option("--day", help="The day, as 2026-01-06.", metavar="DAY")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="The first of several days.", metavar="DAY")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="The last of them.", metavar="DAY")] = None,
+    kind: Annotated[
+        Literal["parquet", "csv"],
+        typer.Option("--format", help="parquet needs pyarrow: pip install 'hlctl[parquet]'."),
+    ] = "parquet",
+    directory: Annotated[Path, typer.Option("--dir", help="Where the archive is.", metavar="DIR")] = Path("archive"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a day that is there with other cells.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Write nothing: compare the archive with its manifests and the database.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write whole past days to files, one folder a day; without a day, all that the archive lacks.
+
+    DuckDB, Polars and Spark read the folders as one table. A manifest beside each file proves that it is what was
+    recorded; --verify compares them, and exits with 1 if something differs.
+    """
+
+    def job() -> "Result":
+        from hlctl.jobs import export as exporting
+        from hlctl.render.screen import progress_bar
+
+        wanted = exporting.ranged(day, first, last)
+        with progress_bar("comparing cells" if verify else "writing cells", wanted=not as_json) as progress:
+            if verify:
+                return exporting.verify(settings_of(ctx), wanted=wanted, directory=directory, progress=progress)
+            return exporting.export(
+                settings_of(ctx), wanted=wanted, directory=directory, kind=kind, force=force, progress=progress
+            )
+
+    finish(ctx, job, as_json=as_json, is_answer=verify)
 
 
 @app.command("demo")

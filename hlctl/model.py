@@ -239,3 +239,23 @@ class StoredDay:
     day: date
     cells: int
     bytes: int  # on disk, indexes included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedDay:
+    """What became of a day that was to be exported."""
+
+    day: date
+    did: str  # exported, unchanged, differs, empty
+    rows: int
+    bytes: int  # of the file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedDay:
+    """A day of an archive, looked at."""
+
+    day: date
+    rows: int  # read from its file
+    against: str  # what it was compared with besides its manifest: cells, published, or files (nothing)
+    problems: Sequence[str]

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from hlctl.errors import BusyError, ExitCode, HlctlError, MinuteFailedError
-from hlctl.model import Health, Holders, Recorded, Refresh, StoredDay, Universe
+from hlctl.model import CheckedDay, ExportedDay, Health, Holders, Recorded, Refresh, StoredDay, Universe
 
 _STATUS_CODES = {"success": ExitCode.OK, "partial": ExitCode.PARTIAL, "failed": ExitCode.FAILED}
 
@@ -135,6 +135,35 @@ class PruneResult(Result):
             f"somebody holds the cells: {self.held[0].day} could not be dropped, {len(self.days)} days before it were",
             remedy="end whoever reads for minutes on end, and prune again",
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult(Result):
+    """`export`: what became of each day."""
+
+    directory: Path
+    format: str  # parquet, csv
+    days: Sequence[ExportedDay]  # oldest first
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Say whether a day is there with other cells, or none of several days had any."""
+        did = {day.did for day in self.days}
+        return ExitCode.FOUND if "differs" in did or did == {"empty"} else ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveResult(Result):
+    """`export --verify`: what is wrong with each day."""
+
+    directory: Path
+    days: Sequence[CheckedDay]  # oldest first
+    missing: Sequence[date]  # days between them that were recorded, and not exported
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Say whether the check found something."""
+        return ExitCode.FOUND if self.missing or any(day.problems for day in self.days) else ExitCode.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """`prune` and `export` in words."""
 
+from hlctl.render import clean
 from hlctl.render.screen import Block
-from hlctl.results import PruneResult
+from hlctl.results import ArchiveResult, ExportResult, PruneResult
 
 _SHOWN = 10  # days named in a list
 
@@ -19,6 +20,38 @@ def prune(result: PruneResult) -> list[Block]:
     lines: list[Block] = [f"  {day.day}  {day.cells:,} cells, {size(day.bytes)}" for day in result.days[:_SHOWN]]
     more = len(result.days) - _SHOWN
     return [summary, *lines, *([f"  and {_days(more)} more, up to {result.days[-1].day}"] if more > 0 else [])]
+
+
+def exported(result: ExportResult) -> list[Block]:
+    """Return what became of each day."""
+    if not result.days:
+        return [f"nothing to export: {clean(str(result.directory))} has every whole day"]
+    words = {
+        "exported": "{rows:,} cells, {size}",
+        "unchanged": "is there already, with the same cells",
+        "differs": "is there with other cells, and left as it is; --force replaces it",
+        "empty": "has no cells in the database",
+    }
+    lines: list[Block] = [
+        f"{day.day}  {words[day.did].format(rows=day.rows, size=size(day.bytes))}" for day in result.days
+    ]
+    return [*lines, f"in {clean(str(result.directory))}"]
+
+
+def checked(result: ArchiveResult) -> list[Block]:
+    """Return what is wrong, and what each day was compared with."""
+    ways = {
+        "cells": "compared with the database",
+        "published": "pruned from the database, compared with what was published then",
+        "files": "compared with its manifest only, for there is no database",
+    }
+    lines: list[Block] = []
+    for day in result.days:
+        lines.append(f"{day.day}  {day.rows:,} cells, {ways[day.against]}{'' if day.problems else ': as recorded'}")
+        lines += [f"  {clean(problem)}" for problem in day.problems]
+    lines += [f"{day}  was recorded, and is not in the archive" for day in result.missing]
+    found = len(result.missing) + sum(len(day.problems) for day in result.days)
+    return [*lines, f"{_days(len(result.days))} of {clean(str(result.directory))}: {found or 'nothing'} found"]
 
 
 def size(number: int) -> str:

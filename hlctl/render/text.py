@@ -4,11 +4,13 @@ from typing import TextIO
 
 from hlctl.model import Refresh
 from hlctl.render import clean
-from hlctl.render.archive import prune
+from hlctl.render.archive import checked, exported, prune
 from hlctl.render.screen import Block, Facts, put
 from hlctl.render.status import status
 from hlctl.results import (
+    ArchiveResult,
     DemoResult,
+    ExportResult,
     NotDueResult,
     PruneResult,
     RefreshPlanResult,
@@ -44,6 +46,10 @@ def _blocks(result: Result) -> list[Block]:  # noqa: C901 - a case, a return: on
             return [_snapshot(result)]
         case StatusResult():
             return status(result)
+        case ExportResult():
+            return exported(result)
+        case ArchiveResult():
+            return checked(result)
         case PruneResult():
             return prune(result)
         case ServerResult():

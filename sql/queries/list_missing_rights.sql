@@ -6,14 +6,14 @@ WITH role AS (
 wanted (access, privilege, object, columns, needed_by) AS (
   SELECT 'reader', 'SELECT', r.relation, NULL::name[], r.needed_by::text[]
     FROM (VALUES
-      ('schema_migrations',       '{status, snapshot, refresh-universe, prune}'),
-      ('wallets',                 '{snapshot, refresh-universe}'),
+      ('schema_migrations',       '{status, snapshot, refresh-universe, prune, export}'),
+      ('wallets',                 '{snapshot, refresh-universe, export}'),
       ('wallet_universe_runs',    '{status, snapshot, refresh-universe}'),
       ('wallet_universe_members', '{snapshot, refresh-universe}'),
       ('wallet_universe_current', '{status, refresh-universe}'),
-      ('wallet_snapshots',        '{status, snapshot, prune}'),
+      ('wallet_snapshots',        '{status, snapshot, prune, export}'),
       ('snapshot_anomalies',      '{}'),
-      ('ingest_runs',             '{status, snapshot}'),
+      ('ingest_runs',             '{status, snapshot, export}'),
       ('ingest_health',           '{snapshot}'),
       ('signals',                 '{}'),
       ('signal_contributors',     '{}'),
@@ -57,8 +57,8 @@ wanted (access, privilege, object, columns, needed_by) AS (
        '{last_success_snapshot_ts, snapshot_status, coverage_pct, health_state, error}', '{snapshot}'))
          AS w (privilege, relation, columns, needed_by)),
 function (access, name, needed_by) AS (VALUES
-  ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe, prune}'::text[]),
-  ('reader', 'cell_fingerprint', '{snapshot}'),
+  ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe, prune, export}'::text[]),
+  ('reader', 'cell_fingerprint', '{snapshot, export}'),
   ('reader', 'stray_cells', '{}'),
   ('reader', 'stored_days', '{prune}'),
   ('writer', 'drop_day', '{prune}'),
@@ -85,7 +85,7 @@ SELECT role.rolname, f.access, 'EXECUTE', 'FUNCTION ' || f.name, NULL, false, p.
   LEFT JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'public'::regnamespace
  WHERE has_function_privilege(role.oid, p.oid, 'EXECUTE') IS NOT TRUE
  UNION ALL
-SELECT role.rolname, 'reader', 'USAGE', 'SCHEMA public', NULL, false, true, '{status, snapshot, refresh-universe, prune}'
+SELECT role.rolname, 'reader', 'USAGE', 'SCHEMA public', NULL, false, true, '{status, snapshot, refresh-universe, prune, export}'
   FROM role
  WHERE NOT has_schema_privilege(role.oid, 'public'::regnamespace, 'USAGE')
  ORDER BY privilege, object
