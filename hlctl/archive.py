@@ -50,6 +50,11 @@ def folder_of(directory: Path, day: date) -> Path:
     return directory / f"date={day}"
 
 
+def file_of(directory: Path, manifest: Manifest) -> Path:
+    """Return where a day's file is."""
+    return folder_of(directory, manifest.day) / manifest.file
+
+
 def list_days(directory: Path) -> list[date]:
     """Return the days that have a folder with something in it, oldest first; raises ArchiveError."""
     with _explained(directory):
@@ -102,7 +107,7 @@ def sha256(path: Path) -> str:
 
 def is_whole(directory: Path, manifest: Manifest) -> bool:
     """Tell whether the day's file is what its manifest says."""
-    path = folder_of(directory, manifest.day) / manifest.file
+    path = file_of(directory, manifest)
     with _explained(path):
         return path.exists() and path.stat().st_size == manifest.bytes and sha256(path) == manifest.sha256
 
@@ -125,7 +130,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def draft(directory: Path, day: date, kind: str) -> Iterator[Path]:
-    """Give a hidden path for the day's file, where a killed export may have left one; nothing of it stays afterwards."""
+    """Give a hidden path for the day's file, where a killed export may have left one; none stays."""
     folder = folder_of(directory, day)
     path = folder / f".{NAMES[kind]}.tmp"
     with _explained(folder):
@@ -138,15 +143,20 @@ def draft(directory: Path, day: date, kind: str) -> Iterator[Path]:
                 folder.rmdir()  # if nothing came of it
 
 
+def link(directory: Path, day: date) -> tuple[date, str] | None:
+    """Return the day before this one in the archive and the SHA-256 of its manifest, None if there is none."""
+    before = max((other for other in list_days(directory) if other < day), default=None)
+    digest = before and manifest_sha256(directory, before)
+    return (before, digest) if before and digest else None
+
+
 def keep(directory: Path, day: date, kind: str, path: Path, written: Written) -> Manifest:
     """Give a draft its name, and the day its manifest, which is linked to the day before it in the archive."""
     folder = folder_of(directory, day)
     with _explained(folder):
-        before = max((other for other in list_days(directory) if other < day), default=None)
-        linked = before and manifest_sha256(directory, before)
         manifest = Manifest(
             day, kind, written.rows, written.minutes, path.stat().st_size, sha256(path), written.content_sha256,
-            (before, linked) if before and linked else None,
+            link(directory, day),
         )  # fmt: skip
         _flush(path)
         path.replace(folder / manifest.file)

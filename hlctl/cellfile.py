@@ -31,7 +31,7 @@ NAMES = {"parquet": "cells.parquet", "csv": "cells.csv.gz"}
 DIGITS, DECIMALS = 25, 10
 """What a number in Parquet holds: the 15 digits before the point that a cell may have, and all it prints."""
 
-_LINES = 131_072  # that are held in memory at a time: a row group
+_LINES = 65_536  # that are held in memory at a time: a row group
 _BATCH = 16_384  # cells read at a time
 _NUMBERS = ("position_szi", "entry_px", "liq_px", "leverage", "margin_used")  # in the order of trailing_zeros
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -128,7 +128,7 @@ Cell = tuple[datetime, str, int, str, int, str | None]
 
 
 def _cell(row: Mapping[str, Any], minute: datetime, observed_at: int | None, numbers: Sequence[str | None]) -> Cell:
-    """Return a cell of a row's words and of what had to be read: a time in microseconds, numbers as they were printed."""
+    """Return a cell of a row's words, and of what had to be read: microseconds, and numbers as printed."""
     szi, entry_px, liq_px, leverage, margin_used = numbers
     epoch = None if observed_at is None else f"{observed_at // 10**6}.{observed_at % 10**6:06}"
     sum_of = fingerprint(

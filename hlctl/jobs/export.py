@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hlctl import access, archive, cellfile, days, db, migrate
 from hlctl.archive import Manifest
-from hlctl.cellfile import Content
+from hlctl.cellfile import Content, Written
 from hlctl.days import RecordedDay
 from hlctl.errors import ArchiveError, NoClusterError, UsageError
 from hlctl.jobs.database import countdown, opened
@@ -45,8 +45,8 @@ def export(
             access.require(conn, "export")
             migrate.require_current(conn)
             recorded = days.list_recorded(conn)
+        chosen = _choose(recorded, first, last, directory)
         with archive.locked(directory):
-            chosen = _choose(recorded, first, last, directory)
             total = _Total(sum(day.cells for day in recorded if day.day in chosen), progress)
             done = [_export(conn, directory, day, kind, force=force, progress=total.add) for day in chosen]
     return ExportResult(directory=directory.resolve(), format=kind, days=done)
@@ -85,7 +85,7 @@ def _day(word: str) -> date:
 def _choose(recorded: Sequence[RecordedDay], first: date | None, last: date | None, directory: Path) -> list[date]:
     """Return the days to export; raises UsageError if one is still to change."""
     if first is None or last is None:
-        there = set(archive.list_days(directory))
+        there = set(archive.list_days(directory)) if directory.exists() else set()
         return [day.day for day in recorded if day.is_final and not day.is_pruned and day.day not in there]
     final = {day.day for day in recorded if day.is_final}
     chosen = [first + timedelta(days=n) for n in range((last - first).days + 1)]
@@ -107,16 +107,29 @@ def _export(
             written = cellfile.write(kind, path, days.copy_cells(conn, day), progress=progress)
         if written.rows == 0:
             return ExportedDay(day=day, did="empty", rows=0, bytes=0)
-        if (
-            known
-            and (known.kind, known.content_sha256) == (kind, written.content_sha256)
-            and archive.is_whole(directory, known)
-        ):
+        is_linked = known is not None and (not force or known.previous == archive.link(directory, day))
+        if known and is_linked and _is_same(directory, known, kind, path, written):
             return ExportedDay(day=day, did="unchanged", rows=known.rows, bytes=known.bytes)
         if is_known and not force:
             return ExportedDay(day=day, did="differs", rows=written.rows, bytes=path.stat().st_size)
         kept = archive.keep(directory, day, kind, path, written)
     return ExportedDay(day=day, did="exported", rows=kept.rows, bytes=kept.bytes)
+
+
+def _is_same(directory: Path, known: Manifest, kind: str, path: Path, written: Written) -> bool:
+    """Tell whether the day's file has the cells of a draft; its bytes may be another pyarrow's."""
+    if (known.kind, known.content_sha256) != (kind, written.content_sha256) or not archive.is_whole(directory, known):
+        return False
+    if archive.sha256(path) == known.sha256:
+        return True
+    try:
+        there, draft = (
+            cellfile.read(kind, file, progress=lambda _cells: None)
+            for file in (archive.file_of(directory, known), path)
+        )
+    except ArchiveError:
+        return False
+    return there == draft
 
 
 def _known(directory: Path, day: date) -> tuple[Manifest | None, bool]:
@@ -175,7 +188,7 @@ def _check(
         problems = _check_link(directory, manifest, archived)
         if not archive.is_whole(directory, manifest):
             problems.append(f"{manifest.file} is missing, or not what its manifest says")
-        content = cellfile.read(manifest.kind, archive.folder_of(directory, day) / manifest.file, progress=progress)
+        content = cellfile.read(manifest.kind, archive.file_of(directory, manifest), progress=progress)
         rows = content.rows
         if (content.rows, len(content.minutes)) != (manifest.rows, manifest.minutes):
             problems.append(f"{content.rows} rows and {len(content.minutes)} minutes, the manifest says otherwise")

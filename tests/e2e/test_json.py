@@ -28,6 +28,7 @@ COMMANDS = (
     "snapshot",
     "status",
     "prune",
+    "export",
     "demo",
     "db start",
     "db run",
@@ -70,6 +71,9 @@ def prepared(with_universe: Hlctl, make_hlctl: Prepared, data_dir: Path, empty_d
         if command == "prune":
             fill(with_universe.settings["HLCTL_DATABASE_URL"], *(M.date() - timedelta(days) for days in (40, 39, 0)))
             return Hlctl({**with_universe.settings, "HLCTL_RETENTION_DAYS": "30"}, with_universe.home)
+        if command == "export":
+            pytest.importorskip("pyarrow")
+            fill(with_universe.settings["HLCTL_DATABASE_URL"], *(M.date() - timedelta(days) for days in (2, 1, 0)))
         if command not in EMBEDDED:
             return with_universe
         hlctl = make_hlctl(HLCTL_DATA_DIR=str(data_dir))
@@ -99,6 +103,8 @@ def broken(
                 return make_hlctl(HLCTL_DATABASE_URL=empty_database), []
             case "prune":
                 return with_universe, []
+            case "export":
+                return with_universe, ["--day", "tomorrow"]
             case "demo":
                 return make_hlctl(), ["--data", str(tmp_path)]
             case "db start" | "db run" | "db url":
@@ -144,13 +150,15 @@ def assert_shown(name: str, ran: Ran, paths: dict[Path, str]) -> None:
 
 
 @pytest.mark.parametrize("command", ANSWERING)
-def test_success_is_one_document_as_the_page_shows_it(prepared: Prepared, command: str, data_dir: Path) -> None:
+def test_success_is_one_document_as_the_page_shows_it(
+    prepared: Prepared, command: str, data_dir: Path, tmp_path: Path
+) -> None:
     """Whatever an environment says about colour, and beside nothing: stderr stays empty."""
     ran = prepared(command)(*command.split(), "--json", HLCTL_UNIVERSE_SIZE=SHORT, **COLOURFUL)
     assert (ran.code, ran.err) == (0, "")
     assert ran.document["command"] == command
     assert ran.document["error"] is None
-    assert_shown(command, ran, {data_dir: "/var/lib/hlctl"})
+    assert_shown(command, ran, {data_dir: "/var/lib/hlctl", tmp_path / "home": "/home/hlctl"})
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -208,6 +208,20 @@ def test_the_writer_prunes_with_the_owners_function_and_a_reader_may_ask_what_wo
     assert rows("SELECT count(*) FROM ingest_runs WHERE pruned_at IS NOT NULL") == [(6,)]
 
 
+@pytest.mark.parametrize("role", ["hlctl", WRITER, READER, STRANGER])
+def test_a_reader_may_export_and_verify(under: Callable[[str], Hlctl], database: str, role: str) -> None:
+    """Researchers do."""
+    fill(database, *(M.date() - timedelta(days=days) for days in (2, 1, 0)))
+    ran = under(role)("export", "--format", "csv")
+    if role == STRANGER:
+        assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1)
+        assert "SELECT on wallet_snapshots" in ran.err
+        assert ran.err.endswith(f"; run `hlctl init-db --reader {STRANGER}` as the owner of the tables\n")
+        return
+    assert (ran.code, ran.err, ran.out.count("90 cells")) == (0, "", 2)
+    assert under(role)("export", "--verify").code == 0
+
+
 def test_a_writer_can_drop_neither_what_is_young_nor_the_newest_day(
     private: PrivateServer, name: str, database: str, rows: Rows
 ) -> None:
