@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 from hlctl import access, archive, cellfile, days, db, migrate
@@ -87,15 +87,13 @@ def _choose(recorded: Sequence[RecordedDay], first: date | None, last: date | No
     if first is None or last is None:
         there = set(archive.list_days(directory)) if directory.exists() else set()
         return [day.day for day in recorded if day.is_final and not day.is_pruned and day.day not in there]
-    final = {day.day for day in recorded if day.is_final}
-    chosen = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    newest = max(final, default=None)
+    newest = max((day.day for day in recorded if day.is_final), default=None)
     if newest is None or last > newest:
         raise UsageError(
             f"{last} is no past day of the record",
             remedy=f"the newest whole day is {newest}" if newest else "there is no whole day yet",
         )
-    return chosen
+    return [first] if first == last else [day.day for day in recorded if first <= day.day <= last]
 
 
 def _export(

@@ -25,7 +25,7 @@ def prune(result: PruneResult) -> list[Block]:
 def exported(result: ExportResult) -> list[Block]:
     """Return what became of each day."""
     if not result.days:
-        return [f"nothing to export: {clean(str(result.directory))} has every whole day"]
+        return [f"nothing to export: {clean(str(result.directory))} has every whole day of the record"]
     words = {
         "exported": "{rows:,} cells, {size}",
         "unchanged": "is there already, with the same cells",
