@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 from hlctl import db
 from hlctl.errors import ConfigurationError, DatabaseUnusableError
 
-_READING = frozenset({"status", "verify"})  # commands for which a reader's rights are enough
+_READING = frozenset({"status", "verify", "export"})  # commands for which a reader's rights are enough
 
 
 class Access(StrEnum):

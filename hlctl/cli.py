@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -194,6 +194,69 @@ def verify(  # noqa: PLR0917 - typer's signature
             return audits.verify(settings_of(ctx), asked, progress=progress)
 
     finish(ctx, job, as_json=as_json)
+
+
+@app.command("prune")
+def prune(
+    ctx: typer.Context,
+    keep: Annotated[
+        str | None,
+        typer.Option("--keep", help="Whole days to keep, as 30d; by default HLCTL_RETENTION_DAYS.", metavar="DAYS"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which days would go; drop nothing.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Drop whole days of cells and their anomalies for good. Runs, health, universes and wallets stay.
+
+    Today and the newest day that has cells are never dropped. Each day goes as a whole or not at all.
+    """
+
+    def job() -> "Result":
+        from hlctl.jobs import prune as pruning
+        from hlctl.render.screen import progress_bar
+
+        with progress_bar("dropping days", wanted=not as_json) as progress:
+            return pruning.prune(settings_of(ctx), keep=keep, dry_run=dry_run, progress=progress)
+
+    finish(ctx, job, as_json=as_json, is_answer=dry_run)
+
+
+@app.command("export")
+def export(  # noqa: PLR0917 - typer's signature
+    ctx: typer.Context,
+    day: Annotated[str | None, typer.Option("--day", help="The day, as 2026-01-06.", metavar="DAY")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="The first of several days.", metavar="DAY")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="The last of them.", metavar="DAY")] = None,
+    kind: Annotated[
+        Literal["parquet", "csv"],
+        typer.Option("--format", help="parquet needs pyarrow: pip install 'hlctl[parquet]'."),
+    ] = "parquet",
+    directory: Annotated[Path, typer.Option("--dir", help="Where the archive is.", metavar="DIR")] = Path("archive"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a day that is there with other cells.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Write nothing: compare the archive with its manifests and the database.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write whole past days to files, one folder a day; without a day, all that the archive lacks.
+
+    DuckDB, Polars and Spark read the folders as one table. A manifest beside each file proves that it is what was
+    recorded; --verify compares them, and exits with 1 if something differs.
+    """
+
+    def job() -> "Result":
+        from hlctl.jobs import export as exporting
+        from hlctl.render.screen import progress_bar
+
+        wanted = exporting.ranged(day, first, last)
+        with progress_bar("comparing cells" if verify else "writing cells", wanted=not as_json) as progress:
+            if verify:
+                return exporting.verify(settings_of(ctx), wanted=wanted, directory=directory, progress=progress)
+            return exporting.export(
+                settings_of(ctx), wanted=wanted, directory=directory, kind=kind, force=force, progress=progress
+            )
+
+    finish(ctx, job, as_json=as_json, is_answer=verify)
 
 
 @app.command("demo")

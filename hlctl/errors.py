@@ -180,3 +180,10 @@ class InterruptedRunError(HlctlError):
 
     exit_code = ExitCode.SIGINT
     code = "interrupted"
+
+
+class ArchiveError(HlctlError):
+    """The archive cannot be written or read."""
+
+    exit_code = ExitCode.SETUP
+    code = "archive"

@@ -5,7 +5,7 @@ Sizes are in coins, prices and money in USD, all `Decimal`; times are aware UTC 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum, unique
 from uuid import UUID
@@ -361,3 +361,32 @@ class Tally:
     failed: int
     pruned: int  # their cells were dropped on purpose
     without_fingerprint: int  # recorded before there were fingerprints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDay:
+    """A UTC day of cells in the database."""
+
+    day: date
+    cells: int
+    bytes: int  # on disk, indexes included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedDay:
+    """What became of a day that was to be exported."""
+
+    day: date
+    did: str  # exported, unchanged, differs, empty
+    rows: int
+    bytes: int  # of the file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedDay:
+    """A day of an archive, looked at."""
+
+    day: date
+    rows: int  # read from its file
+    against: str  # what it was compared with besides its manifest: cells, published, or files (nothing)
+    problems: Sequence[str]

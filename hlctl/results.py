@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
-from hlctl.errors import ExitCode, HlctlError, MinuteFailedError, Verdict
+from hlctl.errors import BusyError, ExitCode, HlctlError, MinuteFailedError, Verdict
 from hlctl.model import (
     Checked,
+    CheckedDay,
     Clip,
+    ExportedDay,
     Gap,
     Health,
     HeldLock,
@@ -17,6 +19,7 @@ from hlctl.model import (
     Refresh,
     RefreshRun,
     Storage,
+    StoredDay,
     Tally,
     Thresholds,
     Traffic,
@@ -172,6 +175,61 @@ class VerifyResult(Result):
         """Say whether a check is violated; a gap is normal in a range, and is what was asked about in a minute."""
         is_violated = any(check.violations for check in self.checks)
         return ExitCode.FOUND if is_violated or (self.is_minute and self.gap_minutes) else ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneResult(Result):
+    """`prune`: the days dropped, or, on a dry run, those that would be."""
+
+    keep_days: int
+    dry_run: bool
+    days: Sequence[StoredDay]  # oldest first
+    bytes: int  # of these days on disk
+    held: Sequence[StoredDay]  # days that should have been dropped, and whose cells somebody held
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Say that it was not all done."""
+        return ExitCode.BUSY if self.held else ExitCode.OK
+
+    @property
+    def failure(self) -> HlctlError | None:
+        """Say in one line what was done and what not."""
+        if not self.held:
+            return None
+        return BusyError(
+            f"somebody holds the cells: {self.held[0].day} could not be dropped, {len(self.days)} days before it were",
+            remedy="end whoever reads for minutes on end, and prune again",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult(Result):
+    """`export`: what became of each day."""
+
+    directory: Path
+    format: str  # parquet, csv
+    days: Sequence[ExportedDay]  # oldest first
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Say whether a day is there with other cells, or none of several days had any."""
+        did = {day.did for day in self.days}
+        return ExitCode.FOUND if "differs" in did or did == {"empty"} else ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveResult(Result):
+    """`export --verify`: what is wrong with each day."""
+
+    directory: Path
+    days: Sequence[CheckedDay]  # oldest first
+    missing: Sequence[date]  # days between them that were recorded, and not exported
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Say whether the check found something."""
+        return ExitCode.FOUND if self.missing or any(day.problems for day in self.days) else ExitCode.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

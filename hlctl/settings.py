@@ -165,6 +165,9 @@ class Settings(BaseSettings):
     coverage_success: Share = Field(default=Decimal(95), description="percent from which a minute is a success")
     coverage_failed: Share = Field(default=Decimal(80), description="percent below which a minute is failed")
     stale_after: int = Field(default=180, ge=60, le=86_400, description="age in seconds at which the data is stale")
+    retention_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="whole days of cells that prune keeps; unset: only --keep says"
+    )
     log_level: LogLevel = Field(default="warning", description="debug, info, warning or error")
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ _CODE = re.compile(r"`([^`]*)`")
 _SCALARS: dict[str, tuple[type, str]] = {
     "string": (str, ""),
     "time": (str, r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z"),
+    "date": (str, r"\d{4}-\d\d-\d\d"),
     "decimal": (str, r"-?\d+(\.\d+)?"),
     "integer": (int, ""),
     "boolean": (bool, ""),

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -33,7 +33,7 @@ def document(command: str, code: ExitCode | Verdict, result: Result | None, erro
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any value of the domain
-    """Return JSON types: decimals as strings, times as RFC 3339 with Z, ages in seconds."""
+    """Return JSON types: decimals as strings, times as RFC 3339 with Z, days as YYYY-MM-DD, ages in seconds."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, timedelta):
@@ -42,7 +42,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any value of the domain
         return format(value, "f")
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, Path):
+    if isinstance(value, (Path, date)):
         return str(value)
     if isinstance(value, float):
         return round(value, 3)

@@ -4,12 +4,16 @@ from typing import TextIO
 
 from hlctl.model import Refresh
 from hlctl.render import clean
+from hlctl.render.archive import checked, exported, prune
 from hlctl.render.audit import verify
 from hlctl.render.screen import Block, Facts, put
 from hlctl.render.status import status
 from hlctl.results import (
+    ArchiveResult,
     DemoResult,
+    ExportResult,
     NotDueResult,
+    PruneResult,
     RefreshPlanResult,
     RefreshResult,
     Result,
@@ -30,7 +34,7 @@ def show(result: Result, stream: TextIO) -> None:
     put(_blocks(result), stream)
 
 
-def _blocks(result: Result) -> list[Block]:  # noqa: C901 - a case, a result
+def _blocks(result: Result) -> list[Block]:  # noqa: C901, PLR0912 - a case, a result
     match result:
         case SchemaResult():
             return _schema(result)
@@ -46,6 +50,12 @@ def _blocks(result: Result) -> list[Block]:  # noqa: C901 - a case, a result
             return status(result)
         case VerifyResult():
             return verify(result)
+        case ExportResult():
+            return exported(result)
+        case ArchiveResult():
+            return checked(result)
+        case PruneResult():
+            return prune(result)
         case ServerResult():
             return [_server(result)]
         case TextResult():

@@ -1,2 +1,4 @@
 -- The addresses of these wallets.
-SELECT wallet_id, address FROM wallets WHERE wallet_id = ANY (%(wallet_ids)s)
+SELECT wallet_id, address
+  FROM wallets
+ WHERE wallet_id = ANY (%(wallet_ids)s)

@@ -6,14 +6,14 @@ WITH role AS (
 wanted (access, privilege, object, columns, needed_by) AS (
   SELECT 'reader', 'SELECT', r.relation, NULL::name[], r.needed_by::text[]
     FROM (VALUES
-      ('schema_migrations',       '{status, snapshot, refresh-universe, verify}'),
-      ('wallets',                 '{status, snapshot, refresh-universe, verify}'),
+      ('schema_migrations',       '{status, snapshot, refresh-universe, verify, prune, export}'),
+      ('wallets',                 '{status, snapshot, refresh-universe, verify, export}'),
       ('wallet_universe_runs',    '{status, snapshot, refresh-universe, verify}'),
       ('wallet_universe_members', '{snapshot, refresh-universe, verify}'),
       ('wallet_universe_current', '{status, refresh-universe, verify}'),
-      ('wallet_snapshots',        '{status, snapshot, verify}'),
+      ('wallet_snapshots',        '{status, snapshot, verify, prune, export}'),
       ('snapshot_anomalies',      '{snapshot, verify}'),
-      ('ingest_runs',             '{status, snapshot, verify}'),
+      ('ingest_runs',             '{status, snapshot, verify, export}'),
       ('ingest_health',           '{snapshot, verify}'),
       ('signals',                 '{}'),
       ('signal_contributors',     '{}'),
@@ -59,13 +59,15 @@ wanted (access, privilege, object, columns, needed_by) AS (
        '{last_success_snapshot_ts, snapshot_status, coverage_pct, health_state, error}', '{snapshot}'))
          AS w (privilege, relation, columns, needed_by)),
 function (access, name, needed_by) AS (VALUES
-  ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe, verify}'::text[]),
-  ('reader', 'cell_fingerprint', '{snapshot, verify}'),
+  ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe, verify, prune, export}'::text[]),
+  ('reader', 'cell_fingerprint', '{snapshot, verify, export}'),
   ('reader', 'stray_cells', '{status, verify}'),
   ('reader', 'cell_storage', '{status}'),
   ('reader', 'minutes_after', '{snapshot, verify}'),
   ('reader', 'odd_cells', '{snapshot, verify}'),
   ('reader', 'suspect_cells', '{snapshot, verify}'),
+  ('reader', 'stored_days', '{prune}'),
+  ('writer', 'drop_day', '{prune}'),
   ('writer', 'ensure_partitions', '{}'))  -- without it the DEFAULT partition takes the minute
 SELECT role.rolname AS role, w.access, w.privilege, w.object,
        CASE WHEN c.oid IS NULL THEN w.columns ELSE lacking.columns END AS columns,
@@ -89,7 +91,8 @@ SELECT role.rolname, f.access, 'EXECUTE', 'FUNCTION ' || f.name, NULL, false, p.
   LEFT JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'public'::regnamespace
  WHERE has_function_privilege(role.oid, p.oid, 'EXECUTE') IS NOT TRUE
  UNION ALL
-SELECT role.rolname, 'reader', 'USAGE', 'SCHEMA public', NULL, false, true, '{status, snapshot, refresh-universe, verify}'
+SELECT role.rolname, 'reader', 'USAGE', 'SCHEMA public', NULL, false, true,
+       '{status, snapshot, refresh-universe, verify, prune, export}'
   FROM role
  WHERE NOT has_schema_privilege(role.oid, 'public'::regnamespace, 'USAGE')
  ORDER BY privilege, object

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from hlctl import access, audit, db, migrate, overview, store
+from hlctl import access, audit, days, db, migrate, overview, store
 from hlctl.access import Access, Right
 from hlctl.model import Answer, Attempt, Held, LeaderboardRow, MissingReason, Refresh, Rules, Source, Transport
 
@@ -51,6 +51,11 @@ def as_owner(database: str, role: str, set_clock: Callable[..., None]) -> Iterat
     with db.connect(database) as conn:
         with conn.transaction():
             refresh(conn, 1, 2)
+            conn.execute(
+                "INSERT INTO wallet_snapshots (snapshot_ts, wallet_id, asset, ingest_run_id, missing_reason, attempt)"
+                " VALUES (%s, 9, 'BTC', %s, 'late', 1)",
+                [M - timedelta(days=1), int(M.timestamp()) // 60 - 1440],
+            )
         yield conn
         conn.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
 
@@ -128,11 +133,33 @@ def verify(conn: db.Connection) -> None:
     audit.list_addresses(conn, {1})
 
 
+def prune(conn: db.Connection) -> None:
+    """Do what `prune` does."""
+    migrate.require_current(conn)
+    store.read_clock(conn)
+    assert days.list_prunable(conn, keep=1) == []
+    days.drop_day(conn, M.date() - timedelta(days=2))
+
+
+def export(conn: db.Connection) -> None:
+    """Do what `export` does, and `export --verify`."""
+    migrate.require_current(conn)
+    day = M.date() - timedelta(days=1)
+    assert days.list_recorded(conn) == []
+    assert list(days.copy_cells(conn, day)) == [], "its wallet is nobody"
+    assert days.list_published(conn, day) == {}
+    assert len(days.fingerprint_cells(conn, day)) == 1
+    assert days.list_dirty(conn, day) == set()
+    assert days.list_addresses(conn, [9]) == set()
+
+
 COMMANDS: dict[str, Callable[[db.Connection], None]] = {
     "snapshot": snapshot,
     "refresh-universe": lambda conn: refresh(conn, 2, 3),
     "status": status,
     "verify": verify,
+    "prune": prune,
+    "export": export,
 }
 
 
@@ -159,7 +186,9 @@ def test_a_writer_may_run_every_command_and_a_reader_those_that_only_read(as_own
     """With nothing but what init-db grants."""
     assert all(refused(as_owner, role, command) for command in COMMANDS.values())
     grant(as_owner, role, Access.READER)
-    assert [name for name, command in COMMANDS.items() if not refused(as_owner, role, command)] == ["status", "verify"]
+    assert [name for name, command in COMMANDS.items() if not refused(as_owner, role, command)] == [
+        "status", "verify", "export"
+    ]  # fmt: skip
     grant(as_owner, role, Access.WRITER)
     assert not any(refused(as_owner, role, command) for command in COMMANDS.values())
 
@@ -223,11 +252,12 @@ def test_nothing_else_is_granted(as_owner: db.Connection, role: str, kind: Acces
     ).fetchall()
     assert set(found) == listed
     whole = {(privilege, what) for privilege, what, column in listed if not column and privilege != "SELECT"}
-    functions = ["hlctl_clock", "cell_fingerprint", "stray_cells", "cell_storage"]
+    functions = ["hlctl_clock", "cell_fingerprint", "stray_cells", "cell_storage", "stored_days"]
     functions += ["minutes_after", "odd_cells", "suspect_cells"]
     expected = {("EXECUTE", f"FUNCTION {name}") for name in functions}
     if kind is Access.WRITER:
-        expected |= {("EXECUTE", "FUNCTION ensure_partitions"), ("DELETE", "wallet_universe_current")}
+        expected |= {("EXECUTE", "FUNCTION ensure_partitions"), ("EXECUTE", "FUNCTION drop_day")}
+        expected |= {("DELETE", "wallet_universe_current")}
     assert whole == expected, "whatever else is written is written by column"
 
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,8 +18,9 @@ import pytest
 
 from hlctl import sim
 from tests import contract
-from tests.e2e.conftest import COMMAND, Hlctl, Ran, on_a_terminal
+from tests.e2e.conftest import COMMAND, Hlctl, M, Ran, on_a_terminal
 from tests.e2e.oracle import Rows
+from tests.e2e.record import fill
 
 COMMANDS = (
     "init-db",
@@ -26,6 +28,8 @@ COMMANDS = (
     "snapshot",
     "status",
     "verify",
+    "prune",
+    "export",
     "demo",
     "db start",
     "db run",
@@ -69,6 +73,12 @@ def prepared(
             assert with_universe("snapshot").code == 0
         if command == "verify":
             at(second=120)
+        if command == "prune":
+            fill(with_universe.settings["HLCTL_DATABASE_URL"], *(M.date() - timedelta(days) for days in (40, 39, 0)))
+            return Hlctl({**with_universe.settings, "HLCTL_RETENTION_DAYS": "30"}, with_universe.home)
+        if command == "export":
+            pytest.importorskip("pyarrow")
+            fill(with_universe.settings["HLCTL_DATABASE_URL"], *(M.date() - timedelta(days) for days in (2, 1, 0)))
         if command not in EMBEDDED:
             return with_universe
         hlctl = make_hlctl(HLCTL_DATA_DIR=str(data_dir))
@@ -91,13 +101,15 @@ def broken(
             case "refresh-universe":
                 exchange.leaderboard_body = b"null"
                 return with_universe, []
-            case "verify":
-                return with_universe, []
             case "snapshot":
                 exchange.misbehave(None, sim.Fault(status=403))
                 return with_universe, []
             case "status":
                 return make_hlctl(HLCTL_DATABASE_URL=empty_database), []
+            case "verify" | "prune":
+                return with_universe, []
+            case "export":
+                return with_universe, ["--day", "tomorrow"]
             case "demo":
                 return make_hlctl(), ["--data", str(tmp_path)]
             case "db start" | "db run" | "db url":
@@ -143,13 +155,15 @@ def assert_shown(name: str, ran: Ran, paths: dict[Path, str]) -> None:
 
 
 @pytest.mark.parametrize("command", ANSWERING)
-def test_success_is_one_document_as_the_page_shows_it(prepared: Prepared, command: str, data_dir: Path) -> None:
+def test_success_is_one_document_as_the_page_shows_it(
+    prepared: Prepared, command: str, data_dir: Path, tmp_path: Path
+) -> None:
     """Whatever an environment says about colour, and beside nothing: stderr stays empty."""
     ran = prepared(command)(*command.split(), "--json", HLCTL_UNIVERSE_SIZE=SHORT, **COLOURFUL)
     assert (ran.code, ran.err) == (0, "")
     assert ran.document["command"] == command
     assert ran.document["error"] is None
-    assert_shown(command, ran, {data_dir: "/var/lib/hlctl"})
+    assert_shown(command, ran, {data_dir: "/var/lib/hlctl", tmp_path / "home": "/home/hlctl"})
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -258,7 +272,7 @@ def test_who_finds_the_lock_taken_is_one_document(
     with_universe: Hlctl, exchange: sim.Exchange, command: str, asked: Any
 ) -> None:
     """75 is normal operation for a timer, and still says who has the lock."""
-    exchange.misbehave(asked, sim.Fault(delay=1.5))
+    exchange.misbehave(asked, sim.Fault(delay=4.0 if asked else 1.5))  # one question, or two hundred
     first = with_universe.start(command, "--json")
     while exchange.requests == 0 and exchange.in_flight == 0:
         time.sleep(0.02)

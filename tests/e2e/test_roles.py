@@ -5,15 +5,18 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from hlctl import sim
 from tests.e2e.conftest import COMMAND, Hlctl, M
 from tests.e2e.oracle import Rows, after, assert_nothing_false, assert_whole
 from tests.e2e.private_server import PrivateServer, clean_environment, private_server
+from tests.e2e.record import fill
 
 WRITER, READER, STRANGER = "hlctl_writer", "Reader, the 2nd", "stranger"
 TABLES = (
@@ -225,6 +228,64 @@ def test_a_reader_sees_that_somebody_holds_the_minute_and_what_the_server_tells_
     assert ", since unknown" in " ".join(screen.out.split())
 
 
+@pytest.mark.parametrize("role", ["hlctl", WRITER, READER])
+def test_the_writer_prunes_with_the_owners_function_and_a_reader_may_ask_what_would_go(
+    under: Callable[[str], Hlctl], database: str, rows: Rows, role: str
+) -> None:
+    """It has no right to drop a table, to delete a cell or to write when a minute was pruned."""
+    fill(database, *(M.date() - timedelta(days=days) for days in (9, 8, 0)))
+    before = contents(rows)
+    dry = under(role)("prune", "--keep", "3d", "--dry-run")
+    assert (dry.code, dry.err, contents(rows)) == (0, "", before)
+    ran = under(role)("prune", "--keep", "3d")
+    if role == READER:
+        assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1)
+        assert ran.err.startswith(
+            f"hlctl prune: role {READER} lacks EXECUTE on FUNCTION drop_day; run `hlctl init-db --wr"
+        )
+        assert contents(rows) == before
+        return
+    assert (ran.code, ran.err, ran.out.startswith("dropped 2 days older than 3 days: 180 cells, ")) == (0, "", True)
+    assert rows("SELECT DISTINCT snapshot_ts::date FROM wallet_snapshots") == [(M.date(),)]
+    assert rows("SELECT count(*) FROM ingest_runs WHERE pruned_at IS NOT NULL") == [(6,)]
+
+
+@pytest.mark.parametrize("role", ["hlctl", WRITER, READER, STRANGER])
+def test_a_reader_may_export_and_verify(under: Callable[[str], Hlctl], database: str, role: str) -> None:
+    """Researchers do."""
+    fill(database, *(M.date() - timedelta(days=days) for days in (2, 1, 0)))
+    ran = under(role)("export", "--format", "csv")
+    if role == STRANGER:
+        assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1)
+        assert "SELECT on wallet_snapshots" in ran.err
+        assert ran.err.endswith(f"; run `hlctl init-db --reader {STRANGER}` as the owner of the tables\n")
+        return
+    assert (ran.code, ran.err, ran.out.count("90 cells")) == (0, "", 2)
+    assert under(role)("export", "--verify").code == 0
+
+
+def test_a_writer_can_drop_neither_what_is_young_nor_the_newest_day(
+    private: PrivateServer, name: str, database: str, rows: Rows
+) -> None:
+    """Whatever it asks the server for: the function has the owner's rights, and judges by itself."""
+    fill(database, *(M.date() - timedelta(days=days) for days in (9, 8)))
+    before = contents(rows)
+    statements = [f"SELECT drop_day('2026-01-06'::date - {days})" for days in (-400, -1, 0, 1, 8)]
+    statements += ["SELECT drop_day(NULL)", "SELECT drop_day('infinity')", "DROP TABLE wallet_snapshots_20251228"]
+    statements += ["DELETE FROM wallet_snapshots", "TRUNCATE wallet_snapshots", "DELETE FROM snapshot_anomalies"]
+    statements += [
+        "UPDATE ingest_runs SET pruned_at = NULL",
+        "ALTER TABLE wallet_snapshots DETACH PARTITION wallet_snapshots_20251228",
+    ]
+    for statement in statements:
+        with (
+            closing(psycopg.connect(private.url(name, WRITER), autocommit=True)) as conn,
+            pytest.raises((psycopg.errors.InvalidParameterValue, psycopg.errors.InsufficientPrivilege)),
+        ):
+            conn.execute(statement.encode())
+    assert contents(rows) == before
+
+
 def test_without_the_right_to_make_partitions_the_minute_is_recorded_all_the_same(
     under: Callable[[str], Hlctl],
     private: PrivateServer,
@@ -278,7 +339,7 @@ def test_a_dry_run_shows_the_grants_and_runs_none(
     """A DBA may run them by hand instead, and nothing is left for hlctl to grant then."""
     private.run(f'DROP OWNED BY "{READER}"', database=name)
     dry = under("hlctl")("init-db", "--reader", READER, "--dry-run", "--json").document["result"]
-    assert len(dry["grants"]) == 26, "nineteen tables and views, and seven functions"
+    assert len(dry["grants"]) == 27, "nineteen tables and views, and eight functions"
     assert under(READER)("status").code == 5
     for statement in dry["grants"]:
         private.run(statement, database=name)

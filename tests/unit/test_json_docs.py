@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -30,6 +30,7 @@ SCALARS: dict[Any, tuple[str, Any]] = {
     float: ("number", 0.12345),
     Decimal: ("decimal", Decimal("-1E+2")),
     datetime: ("time", datetime(2026, 1, 6, 20, 44, tzinfo=UTC)),
+    date: ("date", date(2026, 1, 6)),
     timedelta: ("seconds", timedelta(milliseconds=1500)),
     NoneType: ("null", None),
 }

@@ -49,6 +49,7 @@ def test_the_defaults_are_the_documented_ones(monkeypatch: pytest.MonkeyPatch) -
         "coverage_success": Decimal(95),
         "coverage_failed": Decimal(80),
         "stale_after": 180,
+        "retention_days": None,
         "log_level": "warning",
     }
 

@@ -1,0 +1,262 @@
+"""`export`: past days as files that anybody can read, and whether they still are what was recorded."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+
+from hlctl import access, archive, cellfile, days, db, migrate
+from hlctl.archive import Manifest
+from hlctl.cellfile import Content, Written
+from hlctl.days import RecordedDay
+from hlctl.errors import ArchiveError, NoClusterError, UsageError
+from hlctl.jobs.database import countdown, opened
+from hlctl.model import CheckedDay, ExportedDay
+from hlctl.results import ArchiveResult, ExportResult
+from hlctl.settings import Settings
+
+Progress = Callable[[int, int], None]
+"""Told how many cells are done, and how many there are."""
+
+_PATIENCE = 86_400.0  # seconds for all of it: years of days are no reason to hurry
+_STATEMENT_TIMEOUT = 170  # seconds to read a day, within the three minutes a transaction may take
+_NAMED = 3  # minutes named in a finding
+
+
+def export(
+    settings: Settings,
+    *,
+    wanted: tuple[str | None, str | None],
+    directory: Path,
+    kind: str,
+    force: bool,
+    progress: Progress,
+) -> ExportResult:
+    """Write days as files: those from the first to the last wanted, or, if none is, all that the directory lacks.
+
+    A day that is there with the same cells is left as it is, one with other cells too, unless forced. Raises UsageError
+    if a day is not final, ConfigurationError without pyarrow, ArchiveError where files cannot be written, BusyError if
+    another export writes there.
+    """
+    first, last = _range(wanted)
+    cellfile.require(kind)
+    with opened(settings, create=False, left=countdown(_PATIENCE)) as conn:
+        with db.transaction(conn, read_only=True):
+            access.require(conn, "export")
+            migrate.require_current(conn)
+            recorded = days.list_recorded(conn)
+        chosen = _choose(recorded, first, last, directory)
+        with archive.locked(directory):
+            total = _Total(sum(day.cells for day in recorded if day.day in chosen), progress)
+            done = [_export(conn, directory, day, kind, force=force, progress=total.add) for day in chosen]
+    return ExportResult(directory=directory.resolve(), format=kind, days=done)
+
+
+class _Total:
+    """Cells done so far."""
+
+    def __init__(self, of: int, progress: Progress) -> None:
+        self._done, self._of, self._progress = 0, of, progress
+
+    def add(self, number: int) -> None:
+        """Count these too."""
+        self._done += number
+        self._progress(self._done, self._of)
+
+
+def _range(wanted: tuple[str | None, str | None]) -> tuple[date | None, date | None]:
+    first, last = (None if word is None else _day(word) for word in wanted)
+    if (first is None) != (last is None):
+        raise UsageError("--from and --to belong together", remedy="give both, or --day")
+    if first and last and first > last:
+        raise UsageError(f"--from {first} is after --to {last}")
+    return first, last
+
+
+def _day(word: str) -> date:
+    try:
+        if len(word) == len("2026-01-06"):
+            return date.fromisoformat(word)
+    except ValueError:
+        pass
+    raise UsageError(f"{word!r} is no day", remedy="write a day as 2026-01-06")
+
+
+def _choose(recorded: Sequence[RecordedDay], first: date | None, last: date | None, directory: Path) -> list[date]:
+    """Return the days to export; raises UsageError if one is still to change."""
+    if first is None or last is None:
+        there = set(archive.list_days(directory)) if directory.exists() else set()
+        return [day.day for day in recorded if day.is_final and not day.is_pruned and day.day not in there]
+    newest = max((day.day for day in recorded if day.is_final), default=None)
+    if newest is None or last > newest:
+        raise UsageError(
+            f"{last} is no past day of the record",
+            remedy=f"the newest whole day is {newest}" if newest else "there is no whole day yet",
+        )
+    return [first] if first == last else [day.day for day in recorded if first <= day.day <= last]
+
+
+def _export(
+    conn: db.Connection, directory: Path, day: date, kind: str, *, force: bool, progress: Callable[[int], None]
+) -> ExportedDay:
+    known, is_known = _known(directory, day)
+    with archive.draft(directory, day, kind) as path:
+        with db.transaction(conn, read_only=True, statement_timeout=_STATEMENT_TIMEOUT):
+            written = cellfile.write(kind, path, days.copy_cells(conn, day), progress=progress)
+        if written.rows == 0:
+            return ExportedDay(day=day, did="empty", rows=0, bytes=0)
+        is_linked = known is not None and (not force or known.previous == archive.link(directory, day))
+        if known and is_linked and _is_same(directory, known, kind, path, written):
+            return ExportedDay(day=day, did="unchanged", rows=known.rows, bytes=known.bytes)
+        if is_known and not force:
+            return ExportedDay(day=day, did="differs", rows=written.rows, bytes=path.stat().st_size)
+        kept = archive.keep(directory, day, kind, path, written)
+    return ExportedDay(day=day, did="exported", rows=kept.rows, bytes=kept.bytes)
+
+
+def _is_same(directory: Path, known: Manifest, kind: str, path: Path, written: Written) -> bool:
+    """Tell whether the day's file has the cells of a draft; its bytes may be another pyarrow's."""
+    if (known.kind, known.content_sha256) != (kind, written.content_sha256) or not archive.is_whole(directory, known):
+        return False
+    if archive.sha256(path) == known.sha256:
+        return True
+    try:
+        there, draft = (
+            cellfile.read(kind, file, progress=lambda _cells: None)
+            for file in (archive.file_of(directory, known), path)
+        )
+    except ArchiveError:
+        return False
+    return there == draft
+
+
+def _known(directory: Path, day: date) -> tuple[Manifest | None, bool]:
+    """Return a day's manifest if it can be read, and whether there is one."""
+    try:
+        manifest = archive.read_manifest(directory, day)
+    except ArchiveError:
+        return None, True
+    return manifest, manifest is not None
+
+
+def verify(
+    settings: Settings, *, wanted: tuple[str | None, str | None], directory: Path, progress: Progress
+) -> ArchiveResult:
+    """Check files against manifests, manifests against each other, and cells against the database where there is one.
+
+    Raises ArchiveError if there is no archive, and UsageError if a day wanted is not in it and none of the others is.
+    """
+    first, last = _range(wanted)
+    archived = archive.list_days(directory)
+    chosen = [day for day in archived if (first is None or first <= day) and (last is None or day <= last)]
+    if not chosen:
+        raise ArchiveError(f"{directory} has no day to verify", remedy="give the --dir that days were exported to")
+    manifests = {day: _known(directory, day)[0] for day in chosen}
+    total = _Total(sum(manifest.rows for manifest in manifests.values() if manifest), progress)
+    with _database(settings) as conn:
+        missing: list[date] = []
+        if conn is not None:
+            with db.transaction(conn, read_only=True):
+                access.require(conn, "export")
+                migrate.require_current(conn)
+                recorded = {day.day for day in days.list_recorded(conn)}
+            missing = sorted(day for day in recorded - set(archived) if chosen[0] < day < chosen[-1])
+        checked = [_check(conn, directory, day, archived, progress=total.add) for day in chosen]
+    return ArchiveResult(directory=directory.resolve(), days=checked, missing=missing)
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[db.Connection | None]:
+    """Open the database; None where none is configured and no embedded one was ever made."""
+    try:
+        with opened(settings, create=False, left=countdown(_PATIENCE)) as conn:
+            yield conn
+    except NoClusterError:
+        yield None
+
+
+def _check(
+    conn: db.Connection | None, directory: Path, day: date, archived: Sequence[date], *, progress: Callable[[int], None]
+) -> CheckedDay:
+    against, rows = "files", 0
+    try:
+        manifest = archive.read_manifest(directory, day)
+        if manifest is None:
+            raise ArchiveError("there is no manifest")  # noqa: TRY301 - one of the ways not to be readable
+        problems = _check_link(directory, manifest, archived)
+        if not archive.is_whole(directory, manifest):
+            problems.append(f"{manifest.file} is missing, or not what its manifest says")
+        content = cellfile.read(manifest.kind, archive.file_of(directory, manifest), progress=progress)
+        rows = content.rows
+        if (content.rows, len(content.minutes)) != (manifest.rows, manifest.minutes):
+            problems.append(f"{content.rows} rows and {len(content.minutes)} minutes, the manifest says otherwise")
+        if conn is not None:
+            with db.transaction(conn, read_only=True, statement_timeout=_STATEMENT_TIMEOUT):
+                against, found = _compare(conn, day, content)
+            problems += found
+    except ArchiveError as exc:
+        problems = [str(exc)]
+    return CheckedDay(day=day, rows=rows, against=against, problems=problems)
+
+
+def _check_link(directory: Path, manifest: Manifest, archived: Sequence[date]) -> list[str]:
+    """Say how a day is not linked to the one before it."""
+    before = max((day for day in archived if day < manifest.day), default=None)
+    if manifest.previous is None:
+        return [] if before is None else [f"not linked to {before}, which was exported later"]
+    day, digest = manifest.previous
+    if (found := archive.manifest_sha256(directory, day)) is None:
+        return [f"{day}, which it is linked to, is missing"]
+    if found != digest:
+        return [f"the manifest of {day} is not the one it is linked to"]
+    return [] if day == before else [f"linked to {day} and not to {before}, which was exported later"]
+
+
+def _compare(conn: db.Connection, day: date, content: Content) -> tuple[str, list[str]]:
+    """Compare what a file says with what was published, and with the cells where they are still there."""
+    published, stored = days.list_published(conn, day), days.fingerprint_cells(conn, day)
+    problems = _minutes(
+        "not as it was published",
+        (
+            minute
+            for minute in published.keys() | content.minutes.keys()
+            if not _is_as_published(published.get(minute), content.minutes.get(minute, (0, 0)))
+        ),
+    )
+    unknown = content.wallets - days.list_addresses(conn, {wallet_id for wallet_id, _address in content.wallets})
+    if unknown:
+        problems.append(f"{len(unknown)} wallets have another address in the database")
+    if not stored and all(minute.is_pruned for minute in published.values()):
+        return "published", problems
+    problems += _minutes(
+        "not as in the database",
+        (
+            minute
+            for minute in stored.keys() | content.minutes.keys()
+            if stored.get(minute) != content.minutes.get(minute)
+        ),
+    )
+    marked = {minute for minute, *_rest in days.list_dirty(conn, day) ^ content.dirty}
+    return "cells", problems + _minutes("marked as dirty otherwise in the database", marked)
+
+
+def _is_as_published(run: days.Published | None, found: tuple[int, int]) -> bool:
+    if run is None:
+        return False
+    cells, fingerprint = found
+    return cells == run.cells and (run.fingerprint is None or not cells or fingerprint == run.fingerprint)
+
+
+def _minutes(what: str, minutes: Iterator[datetime] | set[datetime]) -> list[str]:
+    found = sorted(minutes)
+    if not found:
+        return []
+    named = ", ".join(f"{minute:%H:%M}" for minute in found[:_NAMED])
+    return [f"{len(found)} minutes are {what}: {named}{', ...' if len(found) > _NAMED else ''}"]
+
+
+def ranged(day: str | None, first: str | None, last: str | None) -> tuple[str | None, str | None]:
+    """Return the first and the last day that a command line asks for; raises UsageError if it asks in two ways."""
+    if day is not None and (first is not None or last is not None):
+        raise UsageError("--day stands alone", remedy="give --from and --to for several days")
+    return (day, day) if day is not None else (first, last)

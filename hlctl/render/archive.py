@@ -1,0 +1,66 @@
+"""`prune` and `export` in words."""
+
+from hlctl.render import clean
+from hlctl.render.screen import Block
+from hlctl.results import ArchiveResult, ExportResult, PruneResult
+
+_SHOWN = 10  # days named in a list
+
+
+def prune(result: PruneResult) -> list[Block]:
+    """Return what was dropped, or would be."""
+    if not result.days:
+        return [f"nothing to prune: no day of cells is older than {_days(result.keep_days)}"]
+    would = "would " if result.dry_run else ""
+    cells = sum(day.cells for day in result.days)
+    summary = (
+        f"{would}{'drop' if would else 'dropped'} {_days(len(result.days))} older than {_days(result.keep_days)}:"
+        f" {cells:,} cells, {size(result.bytes)}{' would be' if would else ''} freed"
+    )
+    lines: list[Block] = [f"  {day.day}  {day.cells:,} cells, {size(day.bytes)}" for day in result.days[:_SHOWN]]
+    more = len(result.days) - _SHOWN
+    return [summary, *lines, *([f"  and {_days(more)} more, up to {result.days[-1].day}"] if more > 0 else [])]
+
+
+def exported(result: ExportResult) -> list[Block]:
+    """Return what became of each day."""
+    if not result.days:
+        return [f"nothing to export: {clean(str(result.directory))} has every whole day of the record"]
+    words = {
+        "exported": "{rows:,} cells, {size}",
+        "unchanged": "is there already, with the same cells",
+        "differs": "is there with other cells, and left as it is; --force replaces it",
+        "empty": "has no cells in the database",
+    }
+    lines: list[Block] = [
+        f"{day.day}  {words[day.did].format(rows=day.rows, size=size(day.bytes))}" for day in result.days
+    ]
+    return [*lines, f"in {clean(str(result.directory))}"]
+
+
+def checked(result: ArchiveResult) -> list[Block]:
+    """Return what is wrong, and what each day was compared with."""
+    ways = {
+        "cells": "compared with the database",
+        "published": "pruned from the database, compared with what was published then",
+        "files": "compared with its manifest only, for there is no database",
+    }
+    lines: list[Block] = []
+    for day in result.days:
+        lines.append(f"{day.day}  {day.rows:,} cells, {ways[day.against]}{'' if day.problems else ': as recorded'}")
+        lines += [f"  {clean(problem)}" for problem in day.problems]
+    lines += [f"{day}  was recorded, and is not in the archive" for day in result.missing]
+    found = len(result.missing) + sum(len(day.problems) for day in result.days)
+    return [*lines, f"{_days(len(result.days))} of {clean(str(result.directory))}: {found or 'nothing'} found"]
+
+
+def size(number: int) -> str:
+    """Return a number of bytes for people."""
+    for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if number >= length:
+            return f"{number / length:.1f} {unit}"
+    return f"{number} bytes"
+
+
+def _days(number: int) -> str:
+    return f"{number:,} day{'' if number == 1 else 's'}"

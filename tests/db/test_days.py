@@ -1,0 +1,145 @@
+"""Whole days: dropping one is everything or nothing, bounded, and short for whoever else wants the cells."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from hlctl import days, db
+from hlctl.errors import ExitCode
+from hlctl.jobs import prune as pruning
+from hlctl.results import PruneResult
+from hlctl.settings import Settings
+
+NOW = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
+TODAY = NOW.date()
+
+
+@pytest.fixture
+def filled(conn: db.Connection, set_clock: Callable[..., None]) -> db.Connection:
+    """Return a connection to a database with a cell and an anomaly on each of three days; today is NOW's day."""
+    set_clock(NOW, running=False)
+    for ago in (9, 8, 0):
+        add(conn, TODAY - timedelta(days=ago))
+    conn.execute("SELECT ensure_partitions(0)")
+    return conn
+
+
+def add(conn: db.Connection, day: date) -> None:
+    minute = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    conn.execute(
+        "INSERT INTO wallet_snapshots (snapshot_ts, wallet_id, asset, ingest_run_id, missing_reason, attempt)"
+        " VALUES (%s, 1, 'BTC', %s, 'late', 1)",
+        [minute, int(minute.timestamp()) // 60],
+    )
+    conn.execute("INSERT INTO snapshot_anomalies VALUES (%s, 1, 'BTC', 'other')", [minute])
+
+
+def stored(conn: db.Connection) -> list[date]:
+    """Return the days that have cells, which are those that have anomalies."""
+    (cells, anomalies) = (
+        [day for (day,) in conn.execute(f"SELECT (snapshot_ts AT TIME ZONE 'UTC')::date FROM {table} ORDER BY 1")]  # noqa: S608
+        for table in ("wallet_snapshots", "snapshot_anomalies")
+    )
+    assert cells == anomalies
+    return cells
+
+
+def prune_all(database: str) -> PruneResult:
+    """Prune what is older than three days."""
+    settings = Settings(database_url=SecretStr(database))
+    return pruning.prune(settings, keep="3d", dry_run=False, progress=lambda _done, _all: None)
+
+
+def drop(conn: db.Connection, day: date | None) -> None:
+    with db.transaction(conn):
+        conn.execute(db.query("drop_day"), {"day": day})
+
+
+@pytest.mark.parametrize("ago", [-1, 0, 1])
+def test_a_day_goes_only_when_it_has_been_over_for_a_whole_day(filled: db.Connection, ago: int) -> None:
+    """The function judges by itself: a writer may call it with any day."""
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="over for a whole day"):
+        drop(filled, TODAY - timedelta(days=ago))
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="over for a whole day"):
+        drop(filled, None)
+    drop(filled, TODAY - timedelta(days=9))
+    assert stored(filled) == [TODAY - timedelta(days=8), TODAY]
+
+
+def test_the_newest_day_is_refused_by_the_database_too(filled: db.Connection) -> None:
+    """Not only by the list that prune goes by."""
+    filled.execute("DELETE FROM wallet_snapshots WHERE snapshot_ts > '2026-01-01'")
+    filled.execute("DELETE FROM snapshot_anomalies WHERE snapshot_ts > '2026-01-01'")
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="newest day"):
+        drop(filled, TODAY - timedelta(days=8))
+    drop(filled, TODAY - timedelta(days=9))
+    assert stored(filled) == [TODAY - timedelta(days=8)]
+
+
+def test_a_day_that_is_dropped_already_or_never_was_is_no_error(filled: db.Connection) -> None:
+    """Two prunes at once: the second finds the work done."""
+    for _ in range(2):
+        drop(filled, TODAY - timedelta(days=9))
+    drop(filled, TODAY - timedelta(days=900))
+    assert stored(filled) == [TODAY - timedelta(days=8), TODAY]
+
+
+def test_a_table_that_somebody_detached_to_keep_it_is_left_alone(filled: db.Connection) -> None:
+    """It has the name of a day and is nobody's partition any more."""
+    filled.execute("ALTER TABLE wallet_snapshots DETACH PARTITION wallet_snapshots_20251228")
+    drop(filled, date(2025, 12, 28))
+    assert filled.execute("SELECT count(*) FROM wallet_snapshots_20251228").fetchone() == (1,)
+
+
+def test_what_is_held_all_the_time_is_given_up_within_minutes_and_nothing_is_half_done(
+    filled: db.Connection, database: str, set_clock: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 75, as for every other lock; days before it are gone, it and those after it are whole."""
+    naps: list[float] = []
+    begin = NOW + timedelta(seconds=20)
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        set_clock(begin + timedelta(seconds=sum(naps)), running=False)
+
+    set_clock(begin, running=False)
+    monkeypatch.setattr(time, "sleep", nap)
+    with closing(psycopg.connect(database)) as reader:
+        reader.execute("SELECT count(*) FROM wallet_snapshots")
+        began = time.monotonic()
+        result = prune_all(database)
+        assert time.monotonic() - began < 10
+    assert [round(seconds) for seconds in naps] == [37, 1, 1, 58, 1, 1, 58]
+    assert (result.exit_code, result.days, result.bytes) == (ExitCode.BUSY, [], 0)
+    assert [day.day for day in result.held] == [TODAY - timedelta(days=9), TODAY - timedelta(days=8)]
+    assert "2025-12-28 could not be dropped" in str(result.failure)
+    assert stored(filled) == [TODAY - timedelta(days=9), TODAY - timedelta(days=8), TODAY]
+    assert prune_all(database).exit_code is ExitCode.OK
+    assert stored(filled) == [TODAY]
+
+
+def test_who_comes_while_a_prune_waits_is_let_through_within_a_moment(filled: db.Connection, database: str) -> None:
+    """A waiting prune keeps everyone after it waiting, so it does not wait long."""
+    with closing(psycopg.connect(database)) as reader, db.connect(database) as other:
+        reader.execute("SELECT count(*) FROM wallet_snapshots")
+        began = time.monotonic()
+        with pytest.raises(psycopg.errors.LockNotAvailable), db.transaction(other):
+            days.drop_day(other, TODAY - timedelta(days=9))
+        assert 0.15 < time.monotonic() - began < 1.5
+    assert len(stored(filled)) == 3
+
+
+def test_a_table_of_the_callers_own_misleads_no_function(filled: db.Connection) -> None:
+    """Both run with the owner's rights, and look names up where only the owner makes any."""
+    with filled.transaction(force_rollback=True):
+        filled.execute("CREATE TEMP TABLE wallet_snapshots_20251228 (x int)")
+        filled.execute("CREATE TEMP TABLE wallet_snapshots (snapshot_ts timestamptz)")
+        filled.execute("SET LOCAL search_path = pg_temp, public")
+        filled.execute("SELECT public.drop_day('2025-12-28')")
+        assert filled.execute("SELECT to_regclass('public.wallet_snapshots_20251228')").fetchone() == (None,)
+        assert filled.execute("SELECT day FROM public.stored_days('2026-01-01')").fetchall() == [(date(2025, 12, 29),)]

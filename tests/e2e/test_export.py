@@ -1,0 +1,554 @@
+"""`export`: past days as files, exact to the last digit, and proof that they are what was recorded."""
+
+import csv
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.e2e.conftest import Hlctl, M, Ran, on_a_terminal
+from tests.e2e.oracle import Rows
+from tests.e2e.record import fill
+
+PAGE = (Path(__file__).parents[2] / "docs" / "archive.md").read_text()
+TODAY = M.date()
+YESTERDAY, BEFORE, FIRST = (TODAY - timedelta(days=days) for days in (1, 2, 4))
+FORMATS = ("parquet", "csv")
+NAMES = {"parquet": "cells.parquet", "csv": "cells.csv.gz"}
+NUMBERS = ("position_szi", "entry_px", "liq_px", "leverage", "margin_used")
+COLUMNS = (
+    "snapshot_ts", "address", "wallet_id", "asset", "position_szi", "entry_px", "liq_px", "leverage", "leverage_type",
+    "margin_used", "missing_reason", "observed_at", "is_dirty", "dirty_reason", "attempt",
+)  # fmt: skip
+
+
+@pytest.fixture
+def archive(with_universe: Hlctl) -> Path:
+    """Return where the commands of a test export to by default."""
+    return with_universe.home / "archive"
+
+
+@pytest.fixture
+def export(with_universe: Hlctl, database: str) -> Callable[..., Ran]:
+    """Return a function that exports, of a record of three past days with a gap between them, and today."""
+    fill(database, FIRST, BEFORE, YESTERDAY, TODAY)
+
+    def run(*args: str, **settings: str) -> Ran:
+        return with_universe("export", *args, **settings)
+
+    return run
+
+
+def formats() -> list[Any]:
+    """Return the formats, without Parquet where pyarrow is not installed."""
+    return [pytest.param("parquet", marks=NEEDS_PYARROW), "csv"]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        __import__(module)
+    except ImportError:
+        return False
+    return True
+
+
+NEEDS_PYARROW = pytest.mark.skipif(not _is_installed("pyarrow"), reason="pyarrow is not installed")
+NEEDS_DUCKDB = pytest.mark.skipif(
+    not (_is_installed("duckdb") and _is_installed("pyarrow")), reason="duckdb or pyarrow is not installed"
+)
+
+
+def stored(rows: Rows, day: date) -> list[tuple[Any, ...]]:
+    """Return the day's cells as the database tells them, numbers digit for digit."""
+    names = ", ".join(
+        f"{name}::text" if name in {*NUMBERS, "asset", "leverage_type", "missing_reason"} else name for name in COLUMNS
+    )
+    return rows(
+        f"SELECT {names} FROM wallet_snapshots JOIN wallets USING (wallet_id)"  # noqa: S608 - names from above
+        " WHERE snapshot_ts::date = %s ORDER BY wallet_id, wallet_snapshots.asset, snapshot_ts",
+        day,
+    )
+
+
+def printed(number: Decimal | None, zeros: int) -> str | None:
+    """Return a number with so many zeros at its end."""
+    if number is None:
+        return None
+    whole, _, decimals = format(number, "f").partition(".")
+    decimals = decimals.rstrip("0") + "0" * zeros
+    return f"{whole}.{decimals}" if decimals else whole
+
+
+def in_file(file: Path) -> list[tuple[Any, ...]]:
+    """Return the same of a file, by readers that share nothing with hlctl's."""
+    if file.suffix == ".gz":
+        with gzip.open(file, "rt", newline="") as text:
+            return [_typed(line) for line in csv.DictReader(text)]
+    import pyarrow.parquet as pq  # noqa: PLC0415 - may not be installed
+
+    found = []
+    for row in pq.read_table(file, partitioning=None).to_pylist():
+        zeros = row.pop("trailing_zeros")
+        for number, name in enumerate(NUMBERS):
+            row[name] = printed(row[name], int(zeros[2 * number : 2 * number + 2]) if zeros else 0)
+        found.append(tuple(row.values()))
+    return found
+
+
+def _typed(line: dict[str, str]) -> tuple[Any, ...]:
+    row: dict[str, Any] = {name: line[name] or None for name in COLUMNS}
+    for name in ("snapshot_ts", "observed_at"):
+        row[name] = row[name] and M.fromisoformat(row[name])
+    return tuple(
+        {
+            **row,
+            "wallet_id": int(line["wallet_id"]),
+            "attempt": int(line["attempt"]),
+            "is_dirty": line["is_dirty"] == "true",
+        }.values()
+    )
+
+
+def execute(database: str, statement: str, *params: Any) -> None:
+    """Change the database behind hlctl's back."""
+    with closing(psycopg.connect(database, autocommit=True)) as conn:
+        conn.execute("SET timezone = 'UTC'")
+        conn.execute(statement.encode(), params or None)
+
+
+def edit(database: str, change: str, day: date) -> None:
+    """Change the short positions of a day."""
+    execute(database, f"UPDATE wallet_snapshots SET {change} WHERE position_szi = -35 AND snapshot_ts::date = %s", day)  # noqa: S608 - a test's own words
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return every file with its content."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def manifest(archive: Path, day: date) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((archive / f"date={day}" / "_manifest.json").read_text())
+    return found
+
+
+# ---- what is written
+
+
+@pytest.mark.parametrize("kind", formats())
+def test_every_column_of_every_cell_comes_back_exactly(
+    export: Callable[..., Ran], archive: Path, rows: Rows, kind: str
+) -> None:
+    """Digit for digit, noise and zeros at the end included; NULL is NULL."""
+    ran = export("--day", str(BEFORE), "--format", kind)
+    assert (ran.code, ran.err) == (0, "")
+    assert re.fullmatch(rf"{BEFORE}  90 cells, [\d.]+ kB\nin {re.escape(str(archive))}\n", ran.out)
+    folder = archive / f"date={BEFORE}"
+    assert list(files(folder)) == ["_manifest.json", NAMES[kind]]
+    assert in_file(folder / NAMES[kind]) == stored(rows, BEFORE)
+    assert len({row[4] for row in stored(rows, BEFORE)}) > 8, "not all the same"
+
+
+@pytest.mark.parametrize("kind", formats())
+def test_a_manifest_says_what_is_there_and_is_linked_to_the_day_before(
+    export: Callable[..., Ran], archive: Path, kind: str
+) -> None:
+    """A chain: whoever knows the newest link knows them all."""
+    assert export("--format", kind).code == 0
+    assert sorted(archive.iterdir()) == [archive / f"date={day}" for day in (FIRST, BEFORE, YESTERDAY)], (
+        "all whole ones"
+    )
+    linked = None
+    for day in (FIRST, BEFORE, YESTERDAY):
+        found, folder = manifest(archive, day), archive / f"date={day}"
+        content = (folder / NAMES[kind]).read_bytes()
+        (file,) = found["files"]
+        assert file == {
+            "name": NAMES[kind],
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "rows": 90,
+        }
+        assert (found["schema_version"], found["day"], found["rows"], found["minutes"]) == (1, str(day), 90, 3)
+        assert found["columns"] == [*COLUMNS, "trailing_zeros"]
+        assert found["previous"] == linked
+        digest = hashlib.sha256((folder / "_manifest.json").read_bytes()).hexdigest()
+        linked = {"day": str(day), "sha256": digest}
+    assert export("--format", kind).out == f"nothing to export: {archive} has every whole day of the record\n"
+
+
+@pytest.mark.parametrize("kind", formats())
+def test_the_same_day_makes_the_same_bytes_and_is_not_written_twice(
+    export: Callable[..., Ran], archive: Path, tmp_path: Path, kind: str
+) -> None:
+    """So a manifest can be compared with a copy's."""
+    assert export("--format", kind).code == 0
+    before = files(archive)
+    times = {file: file.stat().st_mtime_ns for file in archive.rglob("*.*")}
+    again = export("--from", str(FIRST), "--to", str(YESTERDAY), "--format", kind, "--json")
+    did = {day["day"]: day["did"] for day in again.document["result"]["days"]}
+    assert (again.code, did) == (0, dict.fromkeys(map(str, (FIRST, BEFORE, YESTERDAY)), "unchanged"))
+    assert {file: file.stat().st_mtime_ns for file in archive.rglob("*.*")} == times
+    assert export("--format", kind, "--dir", str(tmp_path / "other")).code == 0
+    assert export("--from", str(FIRST), "--to", str(YESTERDAY), "--format", kind, "--force").code == 0
+    assert files(archive) == files(tmp_path / "other") == before
+
+
+def test_a_day_that_is_not_over_or_no_day_is_refused_in_one_line(
+    export: Callable[..., Ran], archive: Path, at: Callable[..., None]
+) -> None:
+    """What is exported never changes any more."""
+    csv_only = ("--format", "csv")
+    for args in (
+        ("--day", str(TODAY)),
+        ("--day", str(TODAY + timedelta(days=1))),
+        ("--from", str(YESTERDAY), "--to", str(TODAY)),
+        ("--day", "06.01.2026"),
+        ("--day", "20260106"),
+        ("--day", "2026-02-30"),
+        ("--from", str(YESTERDAY)),
+        ("--from", str(YESTERDAY), "--to", str(BEFORE)),
+        ("--day", str(YESTERDAY), "--to", str(YESTERDAY)),
+        ("--day", str(YESTERDAY), "--format", "xml"),
+    ):
+        ran = export(*csv_only, *args)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1), args
+    at(second=30, minute=M.replace(hour=0, minute=0))
+    assert export("--day", str(YESTERDAY), *csv_only).code == 2, "its last minute can still change"
+    assert not archive.exists()
+    at(second=1, minute=M.replace(hour=0, minute=1))
+    assert export("--day", str(YESTERDAY), *csv_only).code == 0
+
+
+def test_a_day_without_cells_is_named_and_leaves_nothing(export: Callable[..., Ran], archive: Path) -> None:
+    """Nothing was recorded, or it was pruned."""
+    day = str(FIRST + timedelta(days=1))
+    ran = export("--day", day, "--format", "csv")
+    assert (ran.code, ran.out.splitlines()[0]) == (1, f"{day}  has no cells in the database")
+    assert list(archive.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", formats())
+def test_a_day_with_other_cells_is_not_replaced_unless_forced(
+    export: Callable[..., Ran], archive: Path, database: str, rows: Rows, kind: str
+) -> None:
+    """An archive that follows an edited database proves nothing."""
+    assert export("--format", kind).code == 0
+    before = files(archive)
+    edit(database, "margin_used = 3", YESTERDAY)
+    args = ("--day", str(YESTERDAY), "--format", kind)
+    ran = export(*args)
+    assert (ran.code, ran.out.splitlines()[0]) == (
+        1,
+        f"{YESTERDAY}  is there with other cells, and left as it is; --force replaces it",
+    )
+    assert files(archive) == before
+    assert export(*args, "--force").code == 0
+    assert in_file(archive / f"date={YESTERDAY}" / NAMES[kind]) == stored(rows, YESTERDAY)
+    assert export(*args).out.startswith(f"{YESTERDAY}  is there already, with the same cells\n")
+
+
+@NEEDS_PYARROW
+def test_more_decimals_than_parquet_holds_are_refused_and_csv_keeps_them(
+    export: Callable[..., Ran], archive: Path, database: str, rows: Rows
+) -> None:
+    """Nothing is ever rounded. The exchange prints ten; hlctl would record eighteen."""
+    edit(database, "position_szi = 0.123456789012345678", BEFORE)
+    ran = export("--day", str(BEFORE))
+    assert (ran.code, ran.out, ran.err.count("\n")) == (6, "", 1)
+    assert "more than 10 decimals" in ran.err
+    assert "--format csv" in ran.err
+    assert files(archive) == {}
+    assert export("--day", str(BEFORE), "--format", "csv").code == 0
+    assert in_file(archive / f"date={BEFORE}" / "cells.csv.gz") == stored(rows, BEFORE)
+
+
+def test_without_pyarrow_parquet_says_what_to_install_and_csv_works(
+    export: Callable[..., Ran], archive: Path, tmp_path: Path
+) -> None:
+    """It is an extra."""
+    shadow = tmp_path / "shadow"
+    shadow.mkdir()
+    (shadow / "pyarrow.py").write_text("raise ImportError")
+    ran = export(PYTHONPATH=str(shadow))
+    assert (ran.code, ran.out, ran.err.count("\n")) == (6, "", 1)
+    assert "pip install 'hlctl[parquet]'" in ran.err
+    assert not archive.exists()
+    assert export("--format", "csv", PYTHONPATH=str(shadow)).code == 0
+    assert export("--verify", PYTHONPATH=str(shadow)).code == 0
+
+
+@pytest.mark.parametrize("kind", formats())
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["KILL", "TERM"])
+def test_an_export_ended_in_the_middle_leaves_no_final_name(
+    export: Callable[..., Ran], with_universe: Hlctl, archive: Path, database: str, rows: Rows, kind: str, number: int
+) -> None:
+    """A name that is there is whole. The next export clears away what was left."""
+    args = ("--day", str(BEFORE), "--format", kind)
+    with closing(psycopg.connect(database)) as holder:
+        holder.execute("LOCK TABLE wallets")
+        process = with_universe.start("export", *args)
+        while not rows("SELECT FROM pg_locks WHERE NOT granted"):
+            assert process.poll() is None
+            time.sleep(0.02)
+        assert process.poll() is None
+        os.kill(process.pid, number)
+        process.wait(timeout=10)
+    assert [name for name in files(archive) if "/." not in name] == []
+    if number == signal.SIGTERM:
+        assert (process.returncode, files(archive)) == (143, {})
+    assert export(*args).code == 0
+    assert list(files(archive / f"date={BEFORE}")) == ["_manifest.json", NAMES[kind]]
+
+
+def test_two_exports_into_one_directory_do_not_mix(
+    export: Callable[..., Ran], with_universe: Hlctl, database: str, rows: Rows
+) -> None:
+    """The second leaves with 75; timers meet."""
+    with closing(psycopg.connect(database)) as holder:
+        holder.execute("LOCK TABLE wallets")
+        process = with_universe.start("export", "--format", "csv")
+        while not rows("SELECT FROM pg_locks WHERE NOT granted"):
+            assert process.poll() is None
+            time.sleep(0.02)
+        ran = export("--format", "csv")
+        assert (ran.code, ran.err.startswith("hlctl export: another export writes to ")) == (75, True)
+    assert process.wait(timeout=30) == 0
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(export: Callable[..., Ran], tmp_path: Path) -> None:
+    """With what the system said."""
+    (tmp_path / "file").write_text("")
+    for directory in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
+        ran = export("--format", "csv", "--dir", str(directory))
+        assert (ran.code, ran.out, ran.err.count("\n")) == (6, "", 1), directory
+        assert ran.err.startswith(f"hlctl export: cannot use {directory}"), ran.err
+    assert export("--verify", "--dir", str(tmp_path / "none")).code == 6
+
+
+def test_a_terminal_sees_the_same_words(export: Callable[..., Ran], with_universe: Hlctl) -> None:
+    """And a bar that goes away."""
+    assert export("--format", "csv").code == 0
+    ran = on_a_terminal(with_universe, "export", "--verify")
+    assert ran.code == 0
+    assert f"{YESTERDAY}  90 cells, compared with the database: as recorded" in ran.out
+
+
+# ---- who reads it
+
+
+@NEEDS_DUCKDB
+def test_duckdb_reads_the_archive_as_one_table_with_the_pages_own_words(
+    export: Callable[..., Ran], archive: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And finds what the database says, in numbers."""
+    import duckdb  # noqa: PLC0415 - may not be installed
+
+    assert export().code == 0
+    monkeypatch.chdir(archive.parent)
+    (statement,) = re.findall(r"<!-- run: duckdb -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
+    conn = duckdb.connect()
+    assert conn.execute(statement).fetchall() == rows(
+        "SELECT snapshot_ts::date, asset::text, count(*), count(*) FILTER (WHERE position_szi IS NULL)"
+        "  FROM wallet_snapshots c WHERE snapshot_ts < %s GROUP BY 1, c.asset ORDER BY 1, c.asset::text",
+        TODAY,
+    )  # fmt: skip
+    table = "read_parquet('archive/*/*.parquet', hive_partitioning = true)"
+    query = (
+        "SELECT sum(position_szi), sum(position_szi * entry_px) FILTER (WHERE abs(position_szi) < 1e9), max(liq_px),"
+        " min(margin_used), count(leverage), max(epoch_us(observed_at)), count(*) FILTER (WHERE is_dirty) FROM "
+    )
+    assert conn.execute(query + table).fetchall() == rows(
+        query.replace("epoch_us(observed_at)", "(extract(epoch FROM observed_at) * 1000000)::bigint")
+        + "wallet_snapshots WHERE snapshot_ts < %s",
+        TODAY,
+    )
+    (block,) = re.findall(r"<!-- run: pandas -->\n```python\n(.*?)```", PAGE, re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(block, found)  # noqa: S102 - the page's own lines
+    assert found["cells"].num_rows == 90
+
+
+@NEEDS_DUCKDB
+def test_a_pruned_day_is_restored_as_the_page_says_and_is_what_was_published(
+    export: Callable[..., Ran], with_universe: Hlctl, archive: Path, database: str, rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """To the last zero: its fingerprints are those of the run rows."""
+    import duckdb  # noqa: PLC0415 - may not be installed
+
+    assert export().code == 0
+    before = stored(rows, FIRST)
+    assert with_universe("prune", "--keep", "3d").code == 0
+    assert stored(rows, FIRST) == []
+    monkeypatch.chdir(archive.parent)
+    (unpack,) = re.findall(r"<!-- run: restore duckdb -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
+    (restore,) = re.findall(r"<!-- run: restore psql -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
+    duckdb.connect().execute(unpack.replace("2026-01-05", str(FIRST)))
+    with closing(psycopg.connect(database, autocommit=True)) as conn:
+        first, *rest = restore.split(";")
+        conn.execute(first.encode())
+        with conn.cursor().copy("COPY day FROM STDIN (FORMAT csv, HEADER)") as copy:
+            copy.write(Path("day.csv").read_bytes())
+        for statement in rest:
+            conn.execute(statement.encode())
+    assert stored(rows, FIRST) == before
+    checked = export("--verify", "--day", str(FIRST), "--json")
+    assert (checked.code, checked.document["result"]["days"][0]["against"]) == (0, "cells")
+
+
+# ---- verification
+
+
+def verify(export: Callable[..., Ran], code: int) -> dict[str, list[str]]:
+    """Verify the whole archive, and return what was found of each day."""
+    ran = export("--verify", "--json")
+    assert (ran.code, ran.err) == (code, "")
+    result = ran.document["result"]
+    found = {day["day"]: day["problems"] for day in result["days"] if day["problems"]}
+    return {**found, **{day: ["missing"] for day in result["missing"]}}
+
+
+@pytest.mark.parametrize("kind", formats())
+def test_verification_finds_nothing_where_nothing_is_wrong(
+    export: Callable[..., Ran], with_universe: Hlctl, archive: Path, kind: str
+) -> None:
+    """With the cells in the database, with only their fingerprints, and with no database at all."""
+    assert export("--format", kind).code == 0
+    assert (
+        export("--verify").out
+        == "".join(f"{day}  90 cells, compared with the database: as recorded\n" for day in (FIRST, BEFORE, YESTERDAY))
+        + f"3 days of {archive}: nothing found\n"
+    )
+    assert with_universe("prune", "--keep", "3d").code == 0
+    assert export("--verify", "--day", str(FIRST)).out.startswith(
+        f"{FIRST}  90 cells, pruned from the database, compared with what was published then: as recorded\n"
+    )
+    alone = Hlctl({"HLCTL_DATA_DIR": str(archive.parent / "none")}, with_universe.home, with_universe.started)
+    ran = alone("export", "--verify")
+    assert (ran.code, ran.out.count("compared with its manifest only, for there is no database: as recorded")) == (0, 3)
+
+
+@pytest.mark.parametrize("kind", formats())
+def test_a_file_that_is_cut_changed_or_gone_is_found(export: Callable[..., Ran], archive: Path, kind: str) -> None:
+    """Whatever else is right about it."""
+    assert export("--format", kind).code == 0
+    file = archive / f"date={BEFORE}" / NAMES[kind]
+    whole = file.read_bytes()
+    broken = f"{NAMES[kind]} is missing, or not what its manifest says"
+    for content in (whole[:-1], whole[:100], b"", whole[:500] + bytes([whole[500] ^ 1]) + whole[501:]):
+        file.write_bytes(content)
+        found = verify(export, 1)
+        assert list(found) == [str(BEFORE)]
+        assert broken in found[str(BEFORE)] or "cannot be read" in found[str(BEFORE)][0]
+    file.unlink()
+    assert list(verify(export, 1)) == [str(BEFORE)]
+    assert export("--day", str(BEFORE), "--format", kind).code == 1
+    assert export("--day", str(BEFORE), "--format", kind, "--force").code == 0
+    assert verify(export, 0) == {}
+
+
+def forge(archive: Path, day: date, change: Callable[[str], str]) -> None:
+    """Change a cell in a CSV file and make its manifest agree."""
+    folder = archive / f"date={day}"
+    text = gzip.decompress((folder / "cells.csv.gz").read_bytes()).decode()
+    changed = gzip.compress(change(text).encode())
+    assert changed != gzip.compress(text.encode())
+    (folder / "cells.csv.gz").write_bytes(changed)
+    found = manifest(archive, day)
+    found["files"][0] |= {"bytes": len(changed), "sha256": hashlib.sha256(changed).hexdigest()}
+    (folder / "_manifest.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def test_a_cell_that_is_changed_with_its_manifest_is_found_even_when_its_day_is_pruned(
+    export: Callable[..., Ran], with_universe: Hlctl, archive: Path
+) -> None:
+    """What was published with its minute stays in the database; and the day after is linked to another manifest."""
+    assert export("--format", "csv").code == 0
+    forge(archive, FIRST, lambda text: text.replace("-35.0,", "-35.1,", 1))
+    linked = f"the manifest of {FIRST} is not the one it is linked to"
+    published = "1 minutes are not as it was published: 23:50"
+    assert verify(export, 1) == {
+        str(FIRST): [published, "1 minutes are not as in the database: 23:50"],
+        str(BEFORE): [linked],
+    }
+    assert with_universe("prune", "--keep", "3d").code == 0
+    assert verify(export, 1) == {str(FIRST): [published], str(BEFORE): [linked]}
+
+
+def test_a_zero_more_an_address_and_a_mark_are_found_too(export: Callable[..., Ran], archive: Path, rows: Rows) -> None:
+    """The fingerprint covers the digits, not the address nor the mark."""
+    assert export("--format", "csv").code == 0
+    ((address,),) = rows("SELECT address FROM v_universe WHERE rank = 1")
+    forge(archive, YESTERDAY, lambda text: text.replace("35.271,", "35.2710,", 1))
+    assert verify(export, 1)[str(YESTERDAY)][0].startswith("1 minutes are not as it was published")
+    assert export("--day", str(YESTERDAY), "--format", "csv", "--force").code == 0
+    forge(archive, YESTERDAY, lambda text: text.replace(address, address[:-1] + ("0" if address[-1] != "0" else "1")))
+    assert verify(export, 1) == {str(YESTERDAY): ["1 wallets have another address in the database"]}
+    assert export("--day", str(YESTERDAY), "--format", "csv", "--force").code == 0
+    forge(archive, YESTERDAY, lambda text: text.replace('"a, ""b"""', "c"))
+    assert verify(export, 1) == {
+        str(YESTERDAY): ["3 minutes are marked as dirty otherwise in the database: 23:50, 23:51, 23:52"]
+    }
+
+
+def test_a_row_that_is_taken_out_or_put_in_is_found(export: Callable[..., Ran], archive: Path) -> None:
+    """By the manifest, and by what was published."""
+    assert export("--format", "csv").code == 0
+    forge(archive, YESTERDAY, lambda text: text[: text.rindex("\n", 0, -1) + 1])
+    (found,) = verify(export, 1).values()
+    assert found[0] == "89 rows and 3 minutes, the manifest says otherwise"
+    assert len(found) == 3
+
+
+def test_an_edited_database_is_found(export: Callable[..., Ran], database: str) -> None:
+    """The archive is the witness, and what was published agrees with it."""
+    assert export("--format", "csv").code == 0
+    edit(database, "position_szi = 36", BEFORE)
+    assert verify(export, 1) == {str(BEFORE): ["3 minutes are not as in the database: 23:50, 23:51, 23:52"]}
+    execute(database, "DELETE FROM wallet_snapshots WHERE snapshot_ts::date = %s", BEFORE)
+    assert list(verify(export, 1)) == [str(BEFORE)], "gone, and not pruned"
+    execute(database, "DELETE FROM ingest_runs WHERE snapshot_ts::date = %s", BEFORE)
+    assert "not as it was published" in verify(export, 1)[str(BEFORE)][0]
+
+
+def test_a_day_that_is_taken_away_is_found(export: Callable[..., Ran], archive: Path) -> None:
+    """By the link of the day after, and by what the database recorded."""
+    assert export("--format", "csv").code == 0
+    shutil.rmtree(archive / f"date={BEFORE}")
+    assert verify(export, 1) == {
+        str(YESTERDAY): [f"{BEFORE}, which it is linked to, is missing"],
+        str(BEFORE): ["missing"],
+    }
+    assert export("--format", "csv").code == 0, "it is put back, with the same manifest"
+    assert verify(export, 0) == {}
+    (archive / f"date={FIRST}" / "_manifest.json").unlink()
+    assert verify(export, 1) == {
+        str(FIRST): ["there is no manifest"],
+        str(BEFORE): [f"{FIRST}, which it is linked to, is missing"],
+    }
+    (archive / f"date={FIRST}" / "_manifest.json").write_text("{}")
+    assert "is no manifest of this version" in verify(export, 1)[str(FIRST)][0]
+
+
+def test_days_exported_out_of_order_are_not_linked_until_the_later_one_is_written_again(
+    export: Callable[..., Ran],
+) -> None:
+    """A link that is missing hides nothing, and is said."""
+    for day in (YESTERDAY, BEFORE):
+        assert export("--day", str(day), "--format", "csv").code == 0
+    assert verify(export, 1) == {str(YESTERDAY): [f"not linked to {BEFORE}, which was exported later"]}
+    assert export("--day", str(YESTERDAY), "--format", "csv", "--force").code == 0
+    assert verify(export, 0) == {}
