@@ -13,7 +13,10 @@ from hlctl.settings import KNOWN, SECRETS, Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-UNITS = sorted((ROOT / "systemd").iterdir())
+UNITS = sorted(unit for unit in (ROOT / "systemd").iterdir() if unit.is_file())
+SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
+SANDBOX = ROOT / "systemd" / "hlctl-.service.d" / "sandbox.conf"  # systemd reads it for every hlctl-*.service
+INSTALLATION = (ROOT / "docs" / "installation.md").read_text()
 
 
 def commands() -> dict[str, set[str]]:
@@ -84,7 +87,7 @@ def test_every_hlctl_name_in_the_docs_is_a_setting() -> None:
 def test_unit_files_and_crontab_start_commands_that_exist(file: Path) -> None:
     """With options that exist."""
     lines = re.findall(r"/opt/hlctl/bin/(hlctl .*)$", file.read_text(), re.MULTILINE)
-    assert lines or file.suffix == ".timer"
+    assert lines or file.suffix == ".timer" or "hlctl-failure" in file.name
     assert all(known_line(line) for line in lines), lines
 
 
@@ -97,12 +100,33 @@ def test_a_timer_keeps_time_in_utc_and_to_the_second(timer: Path) -> None:
     assert timer.with_suffix(".service") in UNITS
 
 
-@pytest.mark.parametrize("service", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda unit: unit.name)
-def test_a_service_is_bounded_and_takes_a_busy_lock_for_normal(service: Path) -> None:
-    """A oneshot has no time limit of its own."""
+@pytest.mark.parametrize("service", SERVICES, ids=lambda unit: unit.name)
+def test_a_service_is_bounded_and_is_told_of_where_somebody_listens(service: Path) -> None:
+    """A oneshot has no time limit of its own; and the hook must not call itself."""
     text = service.read_text()
     assert re.search(r"^TimeoutStartSec=\d+$", text, re.MULTILINE)
-    assert re.search(r"^SuccessExitStatus=(3 )?75$", text, re.MULTILINE)
+    assert ("OnFailure=hlctl-failure@%n.service" in text) != ("hlctl-failure" in service.name)
+
+
+def test_codes_of_normal_operation_are_no_failures() -> None:
+    """A partial minute, and a lock that another run holds."""
+    told = {unit.stem: re.findall(r"^SuccessExitStatus=(.*)$", unit.read_text(), re.MULTILINE) for unit in SERVICES}
+    assert told == {
+        "hlctl-failure@": [],
+        "hlctl-postgres": [f"{ExitCode.BUSY.value}"],
+        "hlctl-prune": [f"{ExitCode.BUSY.value}"],
+        "hlctl-refresh-universe": [f"{ExitCode.BUSY.value}"],
+        "hlctl-snapshot": [f"{ExitCode.PARTIAL.value} {ExitCode.BUSY.value}"],
+        "hlctl-verify": [],
+    }
+
+
+def test_the_installation_page_names_every_unit() -> None:
+    """A unit nobody is told of is never enabled."""
+    table = set(re.findall(r"^\| `(hlctl-[\w@.-]+)` \|", INSTALLATION, re.MULTILINE))
+    timers = {unit.name for unit in UNITS if unit.suffix == ".timer"}
+    started = {timer.replace(".timer", ".service") for timer in timers}
+    assert table == {unit.name for unit in UNITS} - started
 
 
 def test_every_reason_of_the_judge_has_words() -> None:
@@ -114,11 +138,22 @@ def test_every_reason_of_the_judge_has_words() -> None:
     assert set(re.findall(r"'kind', '(\w+)'", rules)) == set(SUSPECTS)
 
 
-def test_cron_and_systemd_read_the_same_files() -> None:
-    """A crontab without the URL would record into an embedded database, and nobody would notice."""
-    for name in ("/etc/hlctl/database_url", "/etc/hlctl/hlctl.env"):
-        for file in (ROOT / "README.md", ROOT / "crontab.example", *(u for u in UNITS if u.suffix == ".service")):
-            assert name in file.read_text(), file.name
+def test_cron_and_systemd_read_the_same_file_and_keep_the_data_in_the_same_place() -> None:
+    """A crontab without the URL would record into an embedded database of its own, and nobody would notice."""
+    for word in ("/etc/hlctl/hlctl.env", "HLCTL_DATA_DIR=/var/lib/hlctl"):
+        for text in (INSTALLATION, (ROOT / "crontab.example").read_text(), SANDBOX.read_text()):
+            assert word in text
+
+
+def test_a_line_of_the_crontab_does_nothing_where_its_timer_runs() -> None:
+    """Both at once would only fight for the lock, but an operator would wonder."""
+    lines = re.findall(r"^[# ]*[\d*].*$", (ROOT / "crontab.example").read_text(), re.MULTILINE)
+    for line in lines:
+        timer = re.findall(r"is-active -q (hlctl-[\w-]+)\.timer 2>/dev/null \|\| ", line)[0]
+        command = re.findall(r"/opt/hlctl/bin/hlctl --quiet ([\w-]+)", line)[0]
+        assert timer == f"hlctl-{command}"
+        assert (ROOT / "systemd" / f"{timer}.timer").exists()
+    assert len(lines) == sum(unit.suffix == ".timer" for unit in UNITS)
 
 
 def test_the_crontab_ends_with_a_newline_and_has_no_per_cent_sign() -> None:
