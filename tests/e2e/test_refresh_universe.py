@@ -173,7 +173,7 @@ def test_a_failed_first_refresh_says_that_there_is_no_universe(hlctl: Hlctl, exc
 
 def test_two_refreshes_at_once_are_one(hlctl: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
     """The second leaves at once."""
-    exchange.misbehave(sim.LEADERBOARD, sim.Fault(delay=2.0))
+    exchange.misbehave(sim.LEADERBOARD, sim.Fault(delay=5.0))
     first = hlctl.start("refresh-universe")
     while exchange.in_flight == 0:
         time.sleep(0.02)
