@@ -38,14 +38,16 @@ class Invocation:
     interrupted: Interrupt  # by a signal that came before there was a job to end
 
 
-def finish(ctx: typer.Context, job: Callable[[], "Result"], *, as_json: bool, is_answer: bool = False) -> None:
+def finish(
+    ctx: typer.Context, job: Callable[[], "Result"], *, as_json: bool, is_answer: bool = False, command: str = ""
+) -> None:
     """Run a job, print what it returned or why it could not, and exit with the code of what was committed.
 
-    An answer is what its command is for, and is printed even with --quiet.
+    An answer is what its command is for, and is printed even with --quiet. `command` is its name, if not as was typed.
     """
     result: Result | None = None
     error: HlctlError | None = None
-    command = ctx.command_path.partition(" ")[2]
+    command = command or ctx.command_path.partition(" ")[2]
     if as_json:
         _let_the_watchdog_speak_json(command)
     try:

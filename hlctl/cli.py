@@ -6,6 +6,7 @@ nor psycopg, and a command loads what it needs.
 
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,8 @@ import typer
 
 from hlctl import __version__
 from hlctl.boundary import Invocation, bug, finish, flush, log_from, refuse, settings_of
-from hlctl.errors import UsageError
+from hlctl.epilog import ends
+from hlctl.errors import ExitCode, UsageError
 from hlctl.jobs.interrupt import Interrupt, ignored, remembered
 
 if TYPE_CHECKING:
@@ -27,19 +29,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 db_app = typer.Typer(name="db", help="The embedded PostgreSQL server.")
+config_app = typer.Typer(name="config", help="The settings.")
 app.add_typer(db_app)
+app.add_typer(config_app)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document, on failure too.")]
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
-    if wanted:
-        typer.echo(f"hlctl {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
+@app.callback(invoke_without_command=True)
+def _options(  # noqa: PLR0917 - typer's signature
     ctx: typer.Context,
     config: Annotated[
         Path | None, typer.Option("--config", help="Settings file of HLCTL_NAME=value lines.", metavar="FILE")
@@ -48,16 +46,30 @@ def _options(
     log_level: Annotated[
         str | None, typer.Option("--log-level", help="debug, info, warning or error.", metavar="LEVEL")
     ] = None,
-    version: Annotated[  # noqa: ARG001 - its callback does the work
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version; with --json all there is to say.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
 ) -> None:
     ctx.obj = Invocation(config=config, quiet=quiet, log_level=log_level, interrupted=ctx.obj)
     if log_level is not None:
         log_from(log_level)
+    if version:
+        _print_version(ctx, as_json=as_json)
+    elif as_json:
+        raise typer.BadParameter("--json stands behind the command")
+    elif ctx.invoked_subcommand is None:
+        ctx.fail("Missing command.")
 
 
-@app.command("init-db")
+def _print_version(ctx: typer.Context, *, as_json: bool) -> None:
+    if as_json:
+        _describe(ctx, as_json=True)
+    typer.echo(f"hlctl {__version__}")
+    raise typer.Exit
+
+
+@app.command("init-db", epilog=ends("hlctl init-db --writer rec --dry-run", ExitCode.DATABASE, ExitCode.SETUP))
 def init_db(
     ctx: typer.Context,
     writer: Annotated[
@@ -80,7 +92,18 @@ def init_db(
     finish(ctx, job, as_json=as_json)
 
 
-@app.command("refresh-universe")
+@app.command(
+    "refresh-universe",
+    epilog=ends(
+        "hlctl refresh-universe --if-due",
+        ExitCode.FOUND,
+        ExitCode.FAILED,
+        ExitCode.DATABASE,
+        ExitCode.SETUP,
+        ExitCode.BUSY,
+        failed="the universe is kept",
+    ),
+)
 def refresh_universe(
     ctx: typer.Context,
     if_due: Annotated[
@@ -115,7 +138,12 @@ def refresh_universe(
     finish(ctx, job, as_json=as_json, is_answer=dry_run)
 
 
-@app.command("snapshot")
+@app.command(
+    "snapshot",
+    epilog=ends(
+        "hlctl --quiet snapshot", ExitCode.PARTIAL, ExitCode.FAILED, ExitCode.DATABASE, ExitCode.SETUP, ExitCode.BUSY
+    ),
+)
 def snapshot(
     ctx: typer.Context,
     align: Annotated[bool, typer.Option("--align", help="Wait for the next minute boundary first.")] = False,
@@ -133,7 +161,7 @@ def snapshot(
     finish(ctx, job, as_json=as_json)
 
 
-@app.command("status")
+@app.command("status", epilog=ends("hlctl status --json", ExitCode.DATABASE, ExitCode.SETUP))
 def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     """Say whether the data can be trusted right now, and if not, why."""
 
@@ -145,7 +173,73 @@ def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     finish(ctx, job, as_json=as_json, is_answer=True)
 
 
-@app.command("demo")
+@app.command("doctor", epilog=ends("hlctl doctor --json", ExitCode.FOUND))
+def doctor(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Look for everything that can be wrong with this set-up: one line for each check, with a remedy.
+
+    It reads only, and starts nothing. A warning alone is exit 0. docs/doctor.md explains every check.
+    """
+
+    def job() -> "Result":
+        from hlctl.jobs import doctor as doctors
+
+        return doctors.doctor(ctx.obj.config)
+
+    finish(ctx, job, as_json=as_json)
+
+
+@config_app.command("show", epilog=ends("hlctl --config /etc/hlctl/hlctl.env config show", ExitCode.SETUP))
+def config_show(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Print every setting: its value, and where that comes from. No secret is shown, and nothing is connected to."""
+
+    def job() -> "Result":
+        from hlctl.jobs import config
+
+        return config.show(ctx.obj.config)
+
+    finish(ctx, job, as_json=as_json, is_answer=True)
+
+
+class Shell(StrEnum):
+    """A shell that can complete hlctl's commands."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+@app.command("completion", epilog=ends('eval "$(hlctl completion bash)"'))
+def completion(ctx: typer.Context, shell: Annotated[Shell, typer.Argument()], as_json: JsonFlag = False) -> None:
+    """Print the script that lets a shell complete commands and options."""
+
+    def job() -> "Result":
+        from typer.completion import get_completion_script  # type: ignore[attr-defined] # it has no public name
+
+        from hlctl.results import TextResult
+
+        return TextResult(text=get_completion_script(prog_name="hlctl", complete_var="_HLCTL_COMPLETE", shell=shell))
+
+    finish(ctx, job, as_json=as_json, is_answer=True)
+
+
+@app.command("version", epilog=ends("hlctl version --json"))
+def version_of_everything(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Print the versions of hlctl, Python, its libraries and the embedded PostgreSQL."""
+    _describe(ctx, as_json=as_json)
+
+
+def _describe(ctx: typer.Context, *, as_json: bool) -> None:
+    def job() -> "Result":
+        from hlctl.jobs import version
+
+        return version.describe()
+
+    finish(ctx, job, as_json=as_json, is_answer=True, command="version")
+
+
+@app.command(
+    "demo", epilog=ends("hlctl demo --keep", ExitCode.PARTIAL, ExitCode.FAILED, ExitCode.DATABASE, ExitCode.SETUP)
+)
 def demo(
     ctx: typer.Context,
     data: Annotated[
@@ -166,7 +260,7 @@ def demo(
     finish(ctx, job, as_json=as_json, is_answer=True)
 
 
-@db_app.command("start")
+@db_app.command("start", epilog=ends("hlctl db start", ExitCode.DATABASE, ExitCode.SETUP))
 def db_start(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     """Start the embedded server, making it if there is none."""
 
@@ -178,7 +272,7 @@ def db_start(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     finish(ctx, job, as_json=as_json)
 
 
-@db_app.command("run")
+@db_app.command("run", epilog=ends("hlctl db run", ExitCode.DATABASE, ExitCode.SETUP, ExitCode.BUSY))
 def db_run(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     """Run the embedded server in the foreground, for a service manager, making it if there is none.
 
@@ -195,7 +289,7 @@ def db_run(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     finish(ctx, job, as_json=as_json)
 
 
-@db_app.command("stop")
+@db_app.command("stop", epilog=ends("hlctl db stop", ExitCode.DATABASE, ExitCode.SETUP))
 def db_stop(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     """Stop the embedded server."""
 
@@ -207,7 +301,7 @@ def db_stop(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     finish(ctx, job, as_json=as_json)
 
 
-@db_app.command("status")
+@db_app.command("status", epilog=ends("hlctl db status", ExitCode.SETUP))
 def db_status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     """Say whether the embedded server runs, and where it lives."""
 
@@ -219,7 +313,7 @@ def db_status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     finish(ctx, job, as_json=as_json, is_answer=True)
 
 
-@db_app.command("url")
+@db_app.command("url", epilog=ends("hlctl db url", ExitCode.SETUP))
 def db_url(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     """Print the embedded server's URL, for psql "$(hlctl db url)"."""
 
@@ -258,7 +352,8 @@ def _command(words: Sequence[str], exc: typer.TyperException) -> str:
 def _command_in(words: Sequence[str]) -> str:
     """Name the first command in a command line; empty if there is none."""
     names = {command.name for command in app.registered_commands}
-    names |= {f"db {command.name}" for command in db_app.registered_commands}
+    groups = {"db": db_app, "config": config_app}
+    names |= {f"{name} {command.name}" for name, group in groups.items() for command in group.registered_commands}
     spoken = [word for word in words if not word.startswith("-")]
     pairs = (f"{word} {follower}" for word, follower in zip(spoken, [*spoken[1:], ""], strict=False))
     return next((name for pair in pairs for name in (pair, pair.partition(" ")[0]) if name in names), "")

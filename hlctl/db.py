@@ -118,10 +118,19 @@ def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
     Raises ConfigurationError if the string cannot be read and DatabaseUnusableError if nobody answers or the server
     cannot keep the record, without a word of the URL that could be secret.
     """
+    conn = dial(conninfo, timeout=timeout)
+    if problem := unsupported(conn.info.server_version, conn.info.parameter_status("server_encoding")):
+        conn.close()
+        raise DatabaseUnusableError(problem)
+    return conn
+
+
+def dial(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
+    """Do the same with any server, whether or not it can keep the record."""
     for name in [name for name in os.environ if name.startswith("PG") and name not in _KEPT_FROM_ENVIRONMENT]:
         del os.environ[name]
     try:
-        conn = Connection.connect(
+        return Connection.connect(
             conninfo,
             autocommit=True,
             prepare_threshold=None,
@@ -140,10 +149,6 @@ def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
         ) from None
     except psycopg.OperationalError as exc:
         raise DatabaseUnusableError(f"cannot connect to the database: {_cause(str(exc))}") from None
-    if problem := unsupported(conn.info.server_version, conn.info.parameter_status("server_encoding")):
-        conn.close()
-        raise DatabaseUnusableError(problem)
-    return conn
 
 
 def bounded(seconds: float) -> int:

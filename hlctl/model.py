@@ -230,3 +230,25 @@ class Holders:
     flat: int
     missing: int
     net_szi: Decimal | None  # coins, long minus short, over the wallets that are known; None: none is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Who a session is and what its server is."""
+
+    role: str
+    encoding: str  # of the database
+    is_in_recovery: bool  # a standby
+    is_read_only: bool  # by default
+    pid: int  # of the server's process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """How much room the record takes."""
+
+    database_bytes: int
+    cell_bytes: int  # with indexes
+    cells: int  # kept
+    cells_a_minute: int  # of the newest minute; 0: there is none
+    days_ahead: int | None  # partitions after today's; None: there is none

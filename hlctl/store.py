@@ -20,6 +20,7 @@ from hlctl.model import (
     Answer,
     Asset,
     Attempt,
+    Growth,
     Health,
     Held,
     Holders,
@@ -27,6 +28,7 @@ from hlctl.model import (
     Recorded,
     Refresh,
     Rules,
+    Session,
     Transport,
     Universe,
     Wallet,
@@ -314,3 +316,21 @@ def summarize_minute(conn: Connection, minute: datetime) -> list[Holders]:
     """Return what the cells of a minute say, one line per asset."""
     with conn.cursor(row_factory=class_row(Holders)) as cursor:
         return cursor.execute(db.query("summarize_minute"), {"minute": minute}).fetchall()
+
+
+def describe_session(conn: Connection) -> Session:
+    """Return who the session is and what its server is; needs no schema."""
+    with conn.cursor(row_factory=class_row(Session)) as cursor:
+        session = cursor.execute(db.query("describe_session")).fetchone()
+    if session is None:
+        raise TypeError("a session has one row")
+    return session
+
+
+def measure_growth(conn: Connection) -> Growth:
+    """Return how much room the record takes."""
+    with conn.cursor(row_factory=class_row(Growth)) as cursor:
+        growth = cursor.execute(db.query("measure_growth")).fetchone()
+    if growth is None:
+        raise TypeError("a measurement has one row")
+    return growth

@@ -3,11 +3,13 @@
 from typing import TextIO
 
 from hlctl.model import Refresh
-from hlctl.render import clean
+from hlctl.render import clean, setup
 from hlctl.render.screen import Block, Facts, put
 from hlctl.render.status import status
 from hlctl.results import (
+    ConfigResult,
     DemoResult,
+    DoctorResult,
     NotDueResult,
     RefreshPlanResult,
     RefreshResult,
@@ -17,6 +19,7 @@ from hlctl.results import (
     SnapshotResult,
     StatusResult,
     TextResult,
+    VersionResult,
     missing_words,
 )
 
@@ -28,7 +31,7 @@ def show(result: Result, stream: TextIO) -> None:
     put(_blocks(result), stream)
 
 
-def _blocks(result: Result) -> list[Block]:
+def _blocks(result: Result) -> list[Block]:  # noqa: C901 - a case for each result
     match result:
         case SchemaResult():
             return _schema(result)
@@ -46,6 +49,12 @@ def _blocks(result: Result) -> list[Block]:
             return [_server(result)]
         case TextResult():
             return [result.text]
+        case ConfigResult():
+            return setup.config(result)
+        case DoctorResult():
+            return setup.doctor(result)
+        case VersionResult():
+            return setup.version(result)
         case DemoResult():
             return _demo(result)
     raise TypeError(type(result).__name__)

@@ -60,6 +60,7 @@ function (access, name, needed_by) AS (VALUES
   ('reader', 'hlctl_clock', '{status, snapshot, refresh-universe}'::text[]),
   ('reader', 'cell_fingerprint', '{snapshot}'),
   ('reader', 'stray_cells', '{}'),
+  ('reader', 'cell_storage', '{}'),
   ('writer', 'ensure_partitions', '{}'))  -- without it the DEFAULT partition takes the minute
 SELECT role.rolname AS role, w.access, w.privilege, w.object,
        CASE WHEN c.oid IS NULL THEN w.columns ELSE lacking.columns END AS columns,

@@ -196,7 +196,9 @@ def test_nothing_else_is_granted(as_owner: db.Connection, role: str, kind: Acces
     ).fetchall()
     assert set(found) == listed
     whole = {(privilege, what) for privilege, what, column in listed if not column and privilege != "SELECT"}
-    expected = {("EXECUTE", f"FUNCTION {name}") for name in ("hlctl_clock", "cell_fingerprint", "stray_cells")}
+    expected = {
+        ("EXECUTE", f"FUNCTION {name}") for name in ("hlctl_clock", "cell_fingerprint", "stray_cells", "cell_storage")
+    }
     if kind is Access.WRITER:
         expected |= {("EXECUTE", "FUNCTION ensure_partitions"), ("DELETE", "wallet_universe_current")}
     assert whole == expected, "whatever else is written is written by column"

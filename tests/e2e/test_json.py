@@ -1,13 +1,15 @@
 """`--json`: one document on stdout and nothing else, whatever happens; docs/json.md shows what comes out of here."""
 
 import json
+import platform
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +28,10 @@ COMMANDS = (
     "snapshot",
     "status",
     "demo",
+    "doctor",
+    "config show",
+    "completion",
+    "version",
     "db start",
     "db run",
     "db stop",
@@ -38,6 +44,10 @@ ANSWERING = tuple(command for command in COMMANDS if command != "db run")
 """Those that come to an end of their own when all is well."""
 
 EMBEDDED = tuple(command for command in COMMANDS if command.startswith("db "))
+BESIDE = ("doctor", "config show", "completion", "version")
+"""Commands that have an answer whatever the settings are."""
+
+ARGUMENTS = {"completion": ("bash",)}
 NOWHERE = "postgresql://u:secret@127.0.0.1:1/x"
 COLOURFUL = {"FORCE_COLOR": "1", "GITHUB_ACTIONS": "true", "CLICOLOR_FORCE": "1", "TERM": "xterm-256color"}
 SHORT = "3"  # wallets: few enough to be shown on a page
@@ -56,7 +66,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def prepared(with_universe: Hlctl, make_hlctl: Prepared, data_dir: Path, empty_database: str) -> Prepared:
+def prepared(
+    with_universe: Hlctl, make_hlctl: Prepared, data_dir: Path, empty_database: str, at: Callable[..., None]
+) -> Prepared:
     """Return a function that returns a runner with which a command will succeed."""
 
     def prepare(command: str) -> Hlctl:
@@ -64,6 +76,13 @@ def prepared(with_universe: Hlctl, make_hlctl: Prepared, data_dir: Path, empty_d
             return make_hlctl(HLCTL_DATABASE_URL=empty_database)
         if command == "status":
             assert with_universe("snapshot").code == 0
+        if command == "doctor":
+            now = datetime.now(UTC)
+            at(minute=now.replace(second=0, microsecond=0))
+            assert with_universe("snapshot").code == 0
+            at(0, minute=now)
+        if command == "config show":
+            return make_hlctl(HLCTL_DATABASE_URL=NOWHERE)
         if command not in EMBEDDED:
             return with_universe
         hlctl = make_hlctl(HLCTL_DATA_DIR=str(data_dir))
@@ -74,7 +93,7 @@ def prepared(with_universe: Hlctl, make_hlctl: Prepared, data_dir: Path, empty_d
 
 
 @pytest.fixture
-def broken(
+def broken(  # noqa: C901 - a case for each command
     make_hlctl: Prepared, with_universe: Hlctl, exchange: sim.Exchange, empty_database: str, tmp_path: Path
 ) -> Callable[[str], tuple[Hlctl, list[str]]]:
     """Return a function that returns a runner and arguments with which a command will fail."""
@@ -93,6 +112,12 @@ def broken(
                 return make_hlctl(HLCTL_DATABASE_URL=empty_database), []
             case "demo":
                 return make_hlctl(), ["--data", str(tmp_path)]
+            case "doctor" | "version":
+                return make_hlctl(), ["now"]
+            case "config show":
+                return make_hlctl(HLCTL_CONFIG="nowhere"), []
+            case "completion":
+                return make_hlctl(), ["tcsh"]
             case "db start" | "db run" | "db url":
                 return make_hlctl(HLCTL_DATABASE_URL=NOWHERE), []
         return make_hlctl(HLCTL_DATA_DIR=str(tmp_path / "none")), []
@@ -112,7 +137,7 @@ def shape(value: Any) -> Any:
     if isinstance(value, list):
         return [shape(item) for item in value]
     if isinstance(value, str):
-        return re.sub(r"0x[0-9a-f]{40}|\d[\d.,:]*", "#", value)
+        return re.sub(r"0x[0-9a-f]{40}|\d[\d.,:]*(post\d+)?", "#", value)
     return "a number" if type(value) in {int, float} else value
 
 
@@ -123,7 +148,7 @@ def cut(value: Any) -> Any:
     return [cut(item) for item in value[:3]] if isinstance(value, list) else value
 
 
-def assert_shown(name: str, ran: Ran, paths: dict[Path, str]) -> None:
+def assert_shown(name: str, ran: Ran, paths: Mapping[object, str]) -> None:
     """Check that the page shows what was printed just now, its figures and these paths apart."""
     text = ran.out
     for path, place in paths.items():
@@ -138,11 +163,12 @@ def assert_shown(name: str, ran: Ran, paths: dict[Path, str]) -> None:
 @pytest.mark.parametrize("command", ANSWERING)
 def test_success_is_one_document_as_the_page_shows_it(prepared: Prepared, command: str, data_dir: Path) -> None:
     """Whatever an environment says about colour, and beside nothing: stderr stays empty."""
-    ran = prepared(command)(*command.split(), "--json", HLCTL_UNIVERSE_SIZE=SHORT, **COLOURFUL)
+    arguments = ARGUMENTS.get(command, ())
+    ran = prepared(command)(*command.split(), *arguments, "--json", HLCTL_UNIVERSE_SIZE=SHORT, **COLOURFUL)
     assert (ran.code, ran.err) == (0, "")
     assert ran.document["command"] == command
     assert ran.document["error"] is None
-    assert_shown(command, ran, {data_dir: "/var/lib/hlctl"})
+    assert_shown(command, ran, {data_dir: "/var/lib/hlctl", platform.platform(): "Linux"})
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -163,7 +189,7 @@ def test_failure_is_one_document_as_the_page_shows_it(
 @pytest.mark.parametrize("command", ANSWERING)
 def test_a_terminal_gets_the_same_document_and_nothing_around_it(prepared: Prepared, command: str) -> None:
     """No colour, no progress bar, no word about what goes on, though all of it is the same terminal."""
-    ran = on_a_terminal(prepared(command), *command.split(), "--json", **COLOURFUL)
+    ran = on_a_terminal(prepared(command), *command.split(), *ARGUMENTS.get(command, ()), "--json", **COLOURFUL)
     assert ran.code == 0
     assert ran.document["command"] == command
 
@@ -202,7 +228,7 @@ def test_a_command_that_is_not_known_is_not_guessed(make_hlctl: Prepared, args: 
     assert (ran.document["command"], ran.document["error"]["code"]) == (command, "usage")
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "demo"])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in {"demo", *BESIDE}])
 def test_a_setting_that_is_refused_is_one_document(make_hlctl: Prepared, command: str) -> None:
     """The demo has settings of its own."""
     ran = make_hlctl(HLCTL_DATABASEURL=NOWHERE)(*command.split(), "--json")
