@@ -141,7 +141,7 @@ def dial(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
             keepalives_interval=5,
             keepalives_count=3,
         )
-    except psycopg.ProgrammingError:
+    except (psycopg.ProgrammingError, UnicodeError):  # psycopg takes what is percent-encoded for UTF-8
         raise ConfigurationError(
             "the database URL is not a PostgreSQL connection string",
             remedy="HLCTL_DATABASE_URL looks like postgresql://user:password@host:5432/database;"

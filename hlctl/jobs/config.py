@@ -24,6 +24,7 @@ _SHOWN = {
 """What of a connection string is no secret, and how it is called."""
 
 _HARMLESS = re.compile(r"[\w.,:/\[\]-]*", re.ASCII)  # no part of another connection string, as libpq takes for dbname
+_TLS = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 def show(config: Path | None) -> ConfigResult:
@@ -74,12 +75,12 @@ def database_words(url: str) -> str:
     """Say which database a connection string means, without any of its secrets."""
     try:
         parts = conninfo_to_dict(url)
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):
         return "set"
     shown = {words: str(parts[key]) for key, words in _SHOWN.items() if parts.get(key)}
     if not all(_HARMLESS.fullmatch(value) and "://" not in value for value in shown.values()):
         return "set"
-    if not shown.get("port", "1").replace(",", "").isdecimal():
+    if not shown.get("port", "1").replace(",", "").isdecimal() or shown.get("sslmode", _TLS[0]) not in _TLS:
         return "set"
     return ", ".join(["set", *(f"{words} {value}" for words, value in shown.items())])
 
@@ -88,5 +89,5 @@ def has_password(url: str) -> bool:
     """Tell whether there is a secret in a connection string, where in doubt that there is."""
     try:
         return bool(conninfo_to_dict(url).keys() & {"password", "sslpassword"})
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):
         return True

@@ -89,6 +89,9 @@ def doctor(config: Path | None, *, root: Path = machine.ROOT, ask: machine.Ask =
     if len(looks) == 1:
         seen.skip("the settings file cannot be read", CheckId.PERMISSIONS)
     _at_once(looks)
+    if CheckId.DATABASE_REACHABLE not in seen.checks:
+        seen.add(_silent(CheckId.DATABASE_REACHABLE))
+        seen.skip("the database cannot be asked", *_OF_DATABASE)
     _compare(seen)
     return DoctorResult(checks=[seen.checks.get(check) or _silent(check) for check in CheckId])
 

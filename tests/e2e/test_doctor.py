@@ -137,6 +137,7 @@ def test_silence_everywhere_is_an_answer_in_time(make_hlctl: Callable[..., Hlctl
     assert checks["exchange_reachable"][1].startswith("timeout: ")
     assert checks["database_reachable"][0] == "problem"
     assert "no answer" in checks["database_reachable"][1]
+    assert checks["schema"][:2] == ("skipped", "the database cannot be asked")
 
 
 @pytest.mark.parametrize(("seconds", "outcome", "code"), [(8, "warning", 0), (40, "problem", 1)])

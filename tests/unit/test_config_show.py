@@ -105,6 +105,14 @@ def test_the_path_of_an_address_may_be_a_key(monkeypatch: pytest.MonkeyPatch) ->
         ("host='db TOPSECRET", "set"),
         ("postgresql://ann:TOPSECRET@/x?host=%2Frun%2Fpg", "set, user ann, host /run/pg, database x"),
         ("service=TOPSECRET user=ann", "set, user ann"),
+        ("postgresql://ann@db:TOPSECRET/x", "set"),
+        ("postgresql://ann:TOPSECRET%80@db/x", "set"),
+        ("postgresql://ann@db/x?sslmode=TOPSECRET", "set"),
+        ("postgresql://ann@db/x?TOPSECRET=1", "set"),
+        ("postgresql://ann@db/x?options=TOPSECRET&passfile=TOPSECRET", "set, user ann, host db, database x"),
+        ("postgresql://ann:@TOPSECRET@db/x", "set"),
+        ("postgresql://ann@db/a@TOPSECRET", "set"),
+        ("postgresql://ann:5432/TOPSECRET@db/x", "set"),
     ],
 )
 def test_of_a_database_only_its_address_is_shown(url: str, words: str) -> None:
