@@ -236,7 +236,7 @@ def test_a_dry_run_shows_the_grants_and_runs_none(
     """A DBA may run them by hand instead, and nothing is left for hlctl to grant then."""
     private.run(f'DROP OWNED BY "{READER}"', database=name)
     dry = under("hlctl")("init-db", "--reader", READER, "--dry-run", "--json").document["result"]
-    assert len(dry["grants"]) == 19, "eighteen tables and views, and the clock"
+    assert len(dry["grants"]) == 22, "eighteen tables and views, and four functions"
     assert under(READER)("status").code == 5
     for statement in dry["grants"]:
         private.run(statement, database=name)
