@@ -51,14 +51,19 @@ class Right:
 
 def require(conn: db.Connection, command: str) -> None:
     """Raise DatabaseUnusableError, naming each of them, if the session's role lacks rights that `command` needs."""
-    lacking = [right for right in _missing(conn, None) if right.is_there and command in right.needed_by]
-    if lacking:
-        role = lacking[0].role
+    needed = [right for right in lacking(conn) if command in right.needed_by]
+    if needed:
+        role = needed[0].role
         access = Access.READER if command in _READING else Access.WRITER
         raise DatabaseUnusableError(
-            f"role {role} lacks {', '.join(map(str, lacking))}",
+            f"role {role} lacks {', '.join(map(str, needed))}",
             remedy=f"run `hlctl init-db --{access} {role}` as the owner of the tables",
         )
+
+
+def lacking(conn: db.Connection) -> list[Right]:
+    """Return every right of a writer's that the session's role lacks."""
+    return [right for right in _missing(conn, None) if right.is_there]
 
 
 def require_roles(conn: db.Connection, roles: Collection[str]) -> None:

@@ -10,6 +10,7 @@ what root copied nobody else can change.
 
 import errno
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import pwd
@@ -121,6 +122,17 @@ def locate() -> Path:
         "this installation of hlctl brings no PostgreSQL for this platform",
         remedy="set HLCTL_DATABASE_URL to the URL of a PostgreSQL 15 to 18 database",
     )
+
+
+def version() -> tuple[str | None, str | None]:
+    """Return PostgreSQL's version (18.4) as its program tells it, and that of the wheel it came in; None: not known."""
+    package = program = None
+    with suppress(ConfigurationError, OSError, subprocess.TimeoutExpired, importlib.metadata.PackageNotFoundError):
+        package = importlib.metadata.version(_PACKAGE)
+        asked = (locate() / "postgres", "--version")
+        told = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=5, env=_ENVIRONMENT).stdout
+        program = next(iter(re.findall(r"[\d.]+", told)), None)
+    return program, package
 
 
 def server_user(owner: int | None) -> pwd.struct_passwd:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from hlctl.settings import Settings
 
 
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document, on failure too.")]
+
+
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """The options that stand before the command."""
@@ -46,15 +49,16 @@ def finish(
     as_json: bool,
     is_answer: bool = False,
     as_check: bool = False,
+    command: str = "",
 ) -> None:
     """Run a job, print what it returned or why it could not, and exit with the code of what was committed.
 
     An answer is what its command is for, and is printed even with --quiet. A check is a monitoring plugin's: see
-    `_code`. None has printed itself.
+    `_code`. None has printed itself. `command` is its name, if not as was typed.
     """
     result: Result | None = None
     error: HlctlError | None = None
-    command = ctx.command_path.partition(" ")[2]
+    command = command or ctx.command_path.partition(" ")[2]
     if as_json or as_check:
         _let_the_watchdog_speak(command, as_json=as_json, as_check=as_check)
     try:

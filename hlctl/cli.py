@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hlctl import __version__
-from hlctl.boundary import Invocation, bug, finish, flush, log_from, refuse, settings_of
-from hlctl.errors import HlctlError, UsageError
+from hlctl.boundary import Invocation, JsonFlag, bug, finish, flush, log_from, refuse, settings_of
+from hlctl.cli_server import db_app
+from hlctl.cli_setup import completion, config_app, describe, doctor, version_of_everything
+from hlctl.epilog import ends
+from hlctl.errors import ExitCode, HlctlError, UsageError
 from hlctl.jobs.interrupt import Interrupt, ignored, remembered
 
 if TYPE_CHECKING:
@@ -26,20 +29,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-db_app = typer.Typer(name="db", help="The embedded PostgreSQL server.")
 app.add_typer(db_app)
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document, on failure too.")]
-
-
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
-    if wanted:
-        typer.echo(f"hlctl {__version__}")
-        raise typer.Exit
+app.add_typer(config_app)
 
 
-@app.callback()
-def _options(
+@app.callback(invoke_without_command=True)
+def _options(  # noqa: PLR0917 - typer's signature
     ctx: typer.Context,
     config: Annotated[
         Path | None, typer.Option("--config", help="Settings file of HLCTL_NAME=value lines.", metavar="FILE")
@@ -48,16 +43,30 @@ def _options(
     log_level: Annotated[
         str | None, typer.Option("--log-level", help="debug, info, warning or error.", metavar="LEVEL")
     ] = None,
-    version: Annotated[  # noqa: ARG001 - its callback does the work
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version; with --json all there is to say.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
 ) -> None:
     ctx.obj = Invocation(config=config, quiet=quiet, log_level=log_level, interrupted=ctx.obj)
     if log_level is not None:
         log_from(log_level)
+    if version:
+        _print_version(ctx, as_json=as_json)
+    elif as_json:
+        raise typer.BadParameter("--json stands behind the command")
+    elif ctx.invoked_subcommand is None:
+        ctx.fail("Missing command.")
 
 
-@app.command("init-db")
+def _print_version(ctx: typer.Context, *, as_json: bool) -> None:
+    if as_json:
+        describe(ctx, as_json=True)
+    typer.echo(f"hlctl {__version__}")
+    raise typer.Exit
+
+
+@app.command("init-db", epilog=ends("hlctl init-db --writer rec --dry-run", ExitCode.DATABASE, ExitCode.SETUP))
 def init_db(
     ctx: typer.Context,
     writer: Annotated[
@@ -80,7 +89,18 @@ def init_db(
     finish(ctx, job, as_json=as_json)
 
 
-@app.command("refresh-universe")
+@app.command(
+    "refresh-universe",
+    epilog=ends(
+        "hlctl refresh-universe --if-due",
+        ExitCode.FOUND,
+        ExitCode.FAILED,
+        ExitCode.DATABASE,
+        ExitCode.SETUP,
+        ExitCode.BUSY,
+        failed="the universe is kept",
+    ),
+)
 def refresh_universe(
     ctx: typer.Context,
     if_due: Annotated[
@@ -115,7 +135,12 @@ def refresh_universe(
     finish(ctx, job, as_json=as_json, is_answer=dry_run)
 
 
-@app.command("snapshot")
+@app.command(
+    "snapshot",
+    epilog=ends(
+        "hlctl --quiet snapshot", ExitCode.PARTIAL, ExitCode.FAILED, ExitCode.DATABASE, ExitCode.SETUP, ExitCode.BUSY
+    ),
+)
 def snapshot(
     ctx: typer.Context,
     align: Annotated[bool, typer.Option("--align", help="Wait for the next minute boundary first.")] = False,
@@ -133,7 +158,9 @@ def snapshot(
     finish(ctx, job, as_json=as_json)
 
 
-@app.command("status")
+@app.command(
+    "status", epilog=ends("hlctl status --check", ExitCode.DATABASE, ExitCode.SETUP, also="--check has its own: 0 to 3")
+)
 def status(
     ctx: typer.Context,
     check: Annotated[
@@ -161,7 +188,7 @@ def status(
     finish(ctx, job, as_json=as_json, as_check=check, is_answer=True)
 
 
-@app.command("verify")
+@app.command("verify", epilog=ends("hlctl verify --since 24h", ExitCode.FOUND, ExitCode.DATABASE, ExitCode.SETUP))
 def verify(  # noqa: PLR0917 - typer's signature
     ctx: typer.Context,
     minute: Annotated[
@@ -196,7 +223,7 @@ def verify(  # noqa: PLR0917 - typer's signature
     finish(ctx, job, as_json=as_json)
 
 
-@app.command("prune")
+@app.command("prune", epilog=ends("hlctl prune --keep 30d --dry-run", ExitCode.DATABASE, ExitCode.SETUP, ExitCode.BUSY))
 def prune(
     ctx: typer.Context,
     keep: Annotated[
@@ -221,7 +248,7 @@ def prune(
     finish(ctx, job, as_json=as_json, is_answer=dry_run)
 
 
-@app.command("export")
+@app.command("export", epilog=ends("hlctl export --day 2026-01-06", ExitCode.FOUND, ExitCode.DATABASE, ExitCode.SETUP))
 def export(  # noqa: PLR0917 - typer's signature
     ctx: typer.Context,
     day: Annotated[str | None, typer.Option("--day", help="The day, as 2026-01-06.", metavar="DAY")] = None,
@@ -259,7 +286,9 @@ def export(  # noqa: PLR0917 - typer's signature
     finish(ctx, job, as_json=as_json, is_answer=verify)
 
 
-@app.command("demo")
+@app.command(
+    "demo", epilog=ends("hlctl demo --keep", ExitCode.PARTIAL, ExitCode.FAILED, ExitCode.DATABASE, ExitCode.SETUP)
+)
 def demo(
     ctx: typer.Context,
     data: Annotated[
@@ -280,69 +309,9 @@ def demo(
     finish(ctx, job, as_json=as_json, is_answer=True)
 
 
-@db_app.command("start")
-def db_start(ctx: typer.Context, as_json: JsonFlag = False) -> None:
-    """Start the embedded server, making it if there is none."""
-
-    def job() -> "Result":
-        from hlctl.jobs import server
-
-        return server.start(settings_of(ctx))
-
-    finish(ctx, job, as_json=as_json)
-
-
-@db_app.command("run")
-def db_run(ctx: typer.Context, as_json: JsonFlag = False) -> None:
-    """Run the embedded server in the foreground, for a service manager, making it if there is none.
-
-    This process becomes PostgreSQL and logs to standard error. End it with SIGINT (KillSignal=SIGINT in systemd,
-    stopsignal=INT in supervisord, STOPSIGNAL SIGINT in a container): it rolls back what is open and exits with 0 at
-    once. SIGTERM waits until the last client has left, which may be for ever.
-    """
-
-    def job() -> "Result":
-        from hlctl.jobs import server
-
-        server.run(settings_of(ctx))
-
-    finish(ctx, job, as_json=as_json)
-
-
-@db_app.command("stop")
-def db_stop(ctx: typer.Context, as_json: JsonFlag = False) -> None:
-    """Stop the embedded server."""
-
-    def job() -> "Result":
-        from hlctl.jobs import server
-
-        return server.stop(settings_of(ctx))
-
-    finish(ctx, job, as_json=as_json)
-
-
-@db_app.command("status")
-def db_status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
-    """Say whether the embedded server runs, and where it lives."""
-
-    def job() -> "Result":
-        from hlctl.jobs import server
-
-        return server.status(settings_of(ctx))
-
-    finish(ctx, job, as_json=as_json, is_answer=True)
-
-
-@db_app.command("url")
-def db_url(ctx: typer.Context, as_json: JsonFlag = False) -> None:
-    """Print the embedded server's URL, for psql "$(hlctl db url)"."""
-
-    def job() -> "Result":
-        from hlctl.jobs import server
-
-        return server.url(settings_of(ctx))
-
-    finish(ctx, job, as_json=as_json, is_answer=True)
+app.command("doctor", epilog=ends("hlctl doctor --json", ExitCode.FOUND))(doctor)
+app.command("completion", epilog=ends('eval "$(hlctl completion bash)"'))(completion)
+app.command("version", epilog=ends("hlctl version --json"))(version_of_everything)
 
 
 def main(args: Sequence[str] | None = None, *, interrupted: Interrupt | None = None) -> int:
@@ -377,7 +346,8 @@ def _command(words: Sequence[str], exc: typer.TyperException) -> str:
 def _command_in(words: Sequence[str]) -> str:
     """Name the first command in a command line; empty if there is none."""
     names = {command.name for command in app.registered_commands}
-    names |= {f"db {command.name}" for command in db_app.registered_commands}
+    groups = {"db": db_app, "config": config_app}
+    names |= {f"{name} {command.name}" for name, group in groups.items() for command in group.registered_commands}
     spoken = [word for word in words if not word.startswith("-")]
     pairs = (f"{word} {follower}" for word, follower in zip(spoken, [*spoken[1:], ""], strict=False))
     return next((name for pair in pairs for name in (pair, pair.partition(" ")[0]) if name in names), "")

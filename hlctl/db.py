@@ -121,10 +121,19 @@ def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
     Raises ConfigurationError if the string cannot be read and DatabaseUnusableError if nobody answers or the server
     cannot keep the record, without a word of the URL that could be secret.
     """
+    conn = dial(conninfo, timeout=timeout)
+    if problem := unsupported(conn.info.server_version, conn.info.parameter_status("server_encoding")):
+        conn.close()
+        raise DatabaseUnusableError(problem)
+    return conn
+
+
+def dial(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
+    """Do the same with any server, whether or not it can keep the record."""
     for name in [name for name in os.environ if name.startswith("PG") and name not in _KEPT_FROM_ENVIRONMENT]:
         del os.environ[name]
     try:
-        conn = Connection.connect(
+        return Connection.connect(
             conninfo,
             autocommit=True,
             prepare_threshold=None,
@@ -135,7 +144,7 @@ def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
             keepalives_interval=5,
             keepalives_count=3,
         )
-    except psycopg.ProgrammingError:
+    except (psycopg.ProgrammingError, UnicodeError):  # psycopg takes what is percent-encoded for UTF-8
         raise ConfigurationError(
             "the database URL is not a PostgreSQL connection string",
             remedy="HLCTL_DATABASE_URL looks like postgresql://user:password@host:5432/database;"
@@ -143,10 +152,6 @@ def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
         ) from None
     except psycopg.OperationalError as exc:
         raise DatabaseUnusableError(f"cannot connect to the database: {_cause(str(exc))}") from None
-    if problem := unsupported(conn.info.server_version, conn.info.parameter_status("server_encoding")):
-        conn.close()
-        raise DatabaseUnusableError(problem)
-    return conn
 
 
 def bounded(seconds: float) -> int:

@@ -18,6 +18,7 @@ class Applied:
     version: int
     name: str
     checksum: str
+    tool_version: str = ""  # the hlctl that applied it
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,19 @@ def read_applied(conn: db.Connection) -> list[Applied]:
 
     Raises SchemaForeignError if there is a book of that name which is not hlctl's.
     """
-    found = db.fetch_one(conn, "find_schema_migrations")
-    if not (found and found[0]):
+    if not has_book(conn):
         return []
     try:
         with conn.cursor(row_factory=class_row(Applied)) as cursor:
             return cursor.execute(db.query("list_migrations")).fetchall()
     except psycopg.errors.UndefinedColumn:
         raise SchemaForeignError("public.schema_migrations is another application's") from None
+
+
+def has_book(conn: db.Connection) -> bool:
+    """Tell whether there is a schema of hlctl's, old or new; needs no right to read it."""
+    found = db.fetch_one(conn, "find_schema_migrations")
+    return bool(found and found[0])
 
 
 def require_current(conn: db.Connection) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+from hlctl.checks import Check, Outcome
 from hlctl.errors import BusyError, ExitCode, HlctlError, MinuteFailedError, Verdict
 from hlctl.model import (
     Checked,
@@ -266,3 +267,48 @@ class TextResult(Result):
     """One line that is its own answer."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A setting as it may be shown."""
+
+    name: str  # in the environment
+    value: str | None  # secrets masked; None: unset, or refused
+    origin: str  # default, environment, file PATH, file named by X_FILE
+    problem: str | None  # what is wrong with it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigResult(Result):
+    """`config show`: every setting, and names that are none."""
+
+    settings: Sequence[Setting]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Say whether every command would refuse these settings."""
+        return ExitCode.SETUP if any(setting.problem for setting in self.settings) else ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorResult(Result):
+    """`doctor`: what every check found, in the order of their ids' list."""
+
+    checks: Sequence[Check]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Say whether there is a problem; a warning alone is none."""
+        return ExitCode.FOUND if any(check.outcome is Outcome.PROBLEM for check in self.checks) else ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionResult(Result):
+    """`version`: what an error report needs to say."""
+
+    hlctl: str
+    python: str
+    platform: str
+    libraries: Mapping[str, str]
+    embedded_postgresql: str | None  # of the wheel's programs; None: there are none for this platform

@@ -3,7 +3,8 @@
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from difflib import get_close_matches
 from io import StringIO
@@ -186,40 +187,83 @@ KNOWN = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What somebody set, and where."""
+
+    value: str | None = field(repr=False)
+    origin: str  # environment, file PATH, file named by X_FILE
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything that was set, by the name in the environment, and what is wrong with how it was set."""
+
+    given: Mapping[str, Given]
+    problems: Mapping[str, ConfigurationError]
+
+
 def load(config: Path | None = None) -> Settings:
     """Read and check every setting; raises ConfigurationError with one line that names the setting, never its value."""
-    in_environment = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
-    _refuse_unknown(in_environment, KNOWN, "the environment")
-    _refuse_empty(in_environment)
-    named = in_environment.pop(CONFIG, None)
-    in_file: dict[str, str | None] = {}
-    if config is not None:
-        in_file = _read(config, f"the settings file {config}")
-    elif named is not None:
-        in_file = _read(
-            Path(named), f"the settings file named by {CONFIG}"
-        )  # which may be anything, put there by mistake
-    given: dict[str, str | None] = {**in_file, **in_environment}
-    secrets = _secrets_from_files(given)
-    values: dict[str, Any] = {
-        name.removeprefix(PREFIX).lower(): value for name, value in given.items() if not name.endswith("_FILE")
-    }
+    return checked(read_sources(config))
+
+
+def checked(sources: Sources) -> Settings:
+    """Return the settings that sources give; raises ConfigurationError as `load` does."""
+    for problem in sources.problems.values():
+        raise problem
+    values: dict[str, Any] = {name.removeprefix(PREFIX).lower(): given.value for name, given in sources.given.items()}
     try:
-        return Settings(**values, **secrets)
+        return Settings(**values)
     except ValidationError as exc:
         raise ConfigurationError("; ".join(_words(error["loc"], error["msg"]) for error in exc.errors())) from None
 
 
-def _read(file: Path, what: str) -> dict[str, str | None]:
+def read_sources(config: Path | None = None) -> Sources:
+    """Return what the environment, the settings file and the files of secrets say, and what of it is no setting.
+
+    Raises ConfigurationError if the settings file cannot be read: what it says would outrank the defaults.
+    """
+    problems: dict[str, ConfigurationError] = {}
+    in_environment = {
+        name: Given(value, "environment") for name, value in os.environ.items() if name.startswith(PREFIX)
+    }
+    _look(in_environment, KNOWN, "the environment", problems)
+    named = in_environment.pop(CONFIG, None)
+    in_file: dict[str, Given] = {}
+    if config is not None:
+        in_file = _read(config, f"the settings file {config}", problems)
+    elif named is not None and named.value:
+        # Which may be anything, put there by mistake.
+        in_file = _read(Path(named.value), f"the settings file named by {CONFIG}", problems)
+    return Sources(_with_secrets({**in_file, **in_environment}, problems), problems)
+
+
+def problems_of(sources: Sources) -> dict[str, str]:
+    """Return what is wrong with each setting, by its name, in words that never show a value."""
+    found = {name: f"{exc}{f'; {exc.remedy}' if exc.remedy else ''}" for name, exc in sources.problems.items()}
+    good = {name: given for name, given in sources.given.items() if name not in found}
+    values: dict[str, Any] = {name.removeprefix(PREFIX).lower(): given.value for name, given in good.items()}
+    try:
+        Settings(**values)
+    except ValidationError as exc:
+        for error in exc.errors():
+            words = _words(error["loc"], error["msg"])
+            name = words.partition(" ")[0].removesuffix(":")  # every message begins with it
+            found.setdefault(name, words.removeprefix(f"{name}: "))
+    return found
+
+
+def _read(file: Path, what: str, problems: dict[str, ConfigurationError]) -> dict[str, Given]:
     """Read a settings file. A line that is no HLCTL_NAME=value is refused by its number: it may be a secret."""
-    found: dict[str, str | None] = {}
+    found: dict[str, Given] = {}
     for binding in parse_stream(StringIO(_content(file, what))):
         if binding.error or (binding.key is not None and not binding.key.startswith(PREFIX)):
             raise ConfigurationError(f"line {binding.original.line} of {what} is no {PREFIX}NAME=value")
         if binding.key is not None:
-            found[binding.key] = binding.value
-    _refuse_unknown(found, KNOWN - {CONFIG}, what)  # a file names no other
-    _refuse_empty(found)
+            found[binding.key] = Given(binding.value, f"file {file}", file)
+    _look(found, KNOWN - {CONFIG}, what, problems)  # a file names no other
     return found
 
 
@@ -241,34 +285,45 @@ def _content(file: Path, what: str) -> str:
         raise ConfigurationError(f"{what} is not UTF-8 text") from None
 
 
-def _secrets_from_files(given: Mapping[str, str | None]) -> dict[str, Any]:
-    secrets: dict[str, Any] = {}
-    for field in SECRETS:
-        name = f"{PREFIX}{field.upper()}"
+def _with_secrets(given: Mapping[str, Given], problems: dict[str, ConfigurationError]) -> dict[str, Given]:
+    """Put the secrets in the place of the names of their files."""
+    found = {name: value for name, value in given.items() if not name.endswith("_FILE")}
+    for field_name in SECRETS:
+        name = f"{PREFIX}{field_name.upper()}"
         path = given.get(f"{name}_FILE")
-        if not path:
+        if path is None or not path.value:
             continue
         if name in given:
-            raise ConfigurationError(f"both {name} and {name}_FILE are set", remedy="keep one of them")
-        secrets[field] = _content(Path(path), f"the file named by {name}_FILE").strip()
-        if not secrets[field]:
-            raise ConfigurationError(f"the file named by {name}_FILE is empty")
-    return secrets
+            problems.setdefault(
+                name, ConfigurationError(f"both {name} and {name}_FILE are set", remedy="keep one of them")
+            )
+            continue
+        file, origin, secret = Path(path.value), f"file named by {name}_FILE", ""
+        try:
+            secret = _content(file, f"the {origin}").strip()
+        except ConfigurationError as exc:
+            problems.setdefault(name, exc)
+        if not secret:
+            problems.setdefault(name, ConfigurationError(f"the {origin} is empty"))
+        found[name] = Given(secret, origin, file)
+    return found
 
 
-def _refuse_empty(given: Mapping[str, str | None]) -> None:
-    for name, value in given.items():
-        if not value:
-            raise ConfigurationError(f"{name} is empty", remedy="give it a value, or leave it out for the default")
-
-
-def _refuse_unknown(names: Iterable[str], known: Collection[str], where: str) -> None:
-    for name in names:
+def _look(
+    given: Mapping[str, Given], known: Collection[str], where: str, problems: dict[str, ConfigurationError]
+) -> None:
+    """Find names that are no setting's, and settings without a value."""
+    for name in given:
         if name not in known:
             endings = sorted(there.removeprefix(PREFIX) for there in known)
             close = get_close_matches(name.removeprefix(PREFIX), endings, n=1)
             hint = f"did you mean {PREFIX}{close[0]}?" if close else "see the README for the settings there are"
-            raise ConfigurationError(f"{name} in {where} is no setting of hlctl", remedy=hint)
+            problems[name] = ConfigurationError(f"{name} in {where} is no setting of hlctl", remedy=hint)
+    for name, value in given.items():
+        if not value.value:
+            problems.setdefault(
+                name, ConfigurationError(f"{name} is empty", remedy="give it a value, or leave it out for the default")
+            )
 
 
 def _words(loc: tuple[int | str, ...], message: str) -> str:

@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from hlctl import db, oddities
+from hlctl.checks.database import Growth, Session
 from hlctl.db import Connection, fetch_one
 from hlctl.errors import BusyError, MinuteMissedError, NoUniverseError
 from hlctl.model import (
@@ -319,3 +320,21 @@ def summarize_minute(conn: Connection, minute: datetime) -> list[Holders]:
     """Return what the cells of a minute say, one line per asset."""
     with conn.cursor(row_factory=class_row(Holders)) as cursor:
         return cursor.execute(db.query("summarize_minute"), {"minute": minute}).fetchall()
+
+
+def describe_session(conn: Connection) -> Session:
+    """Return who the session is and what its server is; needs no schema."""
+    with conn.cursor(row_factory=class_row(Session)) as cursor:
+        session = cursor.execute(db.query("describe_session")).fetchone()
+    if session is None:
+        raise TypeError("a session has one row")
+    return session
+
+
+def measure_growth(conn: Connection) -> Growth:
+    """Return how much room the record takes."""
+    with conn.cursor(row_factory=class_row(Growth)) as cursor:
+        growth = cursor.execute(db.query("measure_growth")).fetchone()
+    if growth is None:
+        raise TypeError("a measurement has one row")
+    return growth

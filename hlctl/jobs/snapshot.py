@@ -43,7 +43,8 @@ _RECONNECT_AFTER = 0.5  # seconds between two attempts to get a lost database ba
 _LAST_REPLY = 1.0  # seconds before the end of a run at which nothing more is expected of the database
 _PARTITIONS_AHEAD = 2  # days
 _MISSED_REFRESHES = 2  # after so many refresh periods the universe is old
-_OTHER_FILES = 16  # that a run may have open beside its connections to the exchange
+OTHER_FILES = 16
+"""Files that a run may have open beside its connections to the exchange."""
 
 
 @dataclass(slots=True)
@@ -274,7 +275,7 @@ def _plan(conn: db.Connection, settings: Settings, exchange: Exchange, taken: _T
 def _concurrency(settings: Settings) -> int:
     """Return how many requests may be in flight: as set, unless the process may not have so many files open."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = max(1, files - _OTHER_FILES)
+    allowed = max(1, files - OTHER_FILES)
     if files == resource.RLIM_INFINITY or allowed >= settings.max_concurrency:
         return settings.max_concurrency
     log.warning("only %d requests at once: this process may have no more than %d files open", allowed, files)

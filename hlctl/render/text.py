@@ -3,14 +3,16 @@
 from typing import TextIO
 
 from hlctl.model import Refresh
-from hlctl.render import clean
+from hlctl.render import clean, setup
 from hlctl.render.archive import checked, exported, prune
 from hlctl.render.audit import verify
 from hlctl.render.screen import Block, Facts, put
 from hlctl.render.status import status
 from hlctl.results import (
     ArchiveResult,
+    ConfigResult,
     DemoResult,
+    DoctorResult,
     ExportResult,
     NotDueResult,
     PruneResult,
@@ -23,6 +25,7 @@ from hlctl.results import (
     StatusResult,
     TextResult,
     VerifyResult,
+    VersionResult,
     missing_words,
 )
 
@@ -60,6 +63,12 @@ def _blocks(result: Result) -> list[Block]:  # noqa: C901, PLR0912 - a case, a r
             return [_server(result)]
         case TextResult():
             return [result.text]
+        case ConfigResult():
+            return setup.config(result)
+        case DoctorResult():
+            return setup.doctor(result)
+        case VersionResult():
+            return setup.version(result)
         case DemoResult():
             return _demo(result)
     raise TypeError(type(result).__name__)

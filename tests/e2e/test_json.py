@@ -1,14 +1,15 @@
 """`--json`: one document on stdout and nothing else, whatever happens; docs/json.md shows what comes out of here."""
 
 import json
+import platform
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +32,10 @@ COMMANDS = (
     "prune",
     "export",
     "demo",
+    "doctor",
+    "config show",
+    "completion",
+    "version",
     "db start",
     "db run",
     "db stop",
@@ -43,6 +48,10 @@ ANSWERING = tuple(command for command in COMMANDS if command != "db run")
 """Those that come to an end of their own when all is well."""
 
 EMBEDDED = tuple(command for command in COMMANDS if command.startswith("db "))
+BESIDE = ("doctor", "config show", "completion", "version")
+"""Commands that have an answer whatever the settings are."""
+
+ARGUMENTS = {"completion": ("bash",)}
 NOWHERE = "postgresql://u:secret@127.0.0.1:1/x"
 COLOURFUL = {"FORCE_COLOR": "1", "GITHUB_ACTIONS": "true", "CLICOLOR_FORCE": "1", "TERM": "xterm-256color"}
 SHORT = "3"  # wallets: few enough to be shown on a page
@@ -79,6 +88,13 @@ def prepared(
         if command == "export":
             pytest.importorskip("pyarrow")
             fill(with_universe.settings["HLCTL_DATABASE_URL"], *(M.date() - timedelta(days) for days in (2, 1, 0)))
+        if command == "doctor":
+            now = datetime.now(UTC)
+            at(minute=now.replace(second=0, microsecond=0))
+            assert with_universe("snapshot").code == 0
+            at(0, minute=now)
+        if command == "config show":
+            return make_hlctl(HLCTL_DATABASE_URL=NOWHERE)
         if command not in EMBEDDED:
             return with_universe
         hlctl = make_hlctl(HLCTL_DATA_DIR=str(data_dir))
@@ -89,12 +105,12 @@ def prepared(
 
 
 @pytest.fixture
-def broken(
+def broken(  # noqa: C901 - a case for each command
     make_hlctl: Prepared, with_universe: Hlctl, exchange: sim.Exchange, empty_database: str, tmp_path: Path
 ) -> Callable[[str], tuple[Hlctl, list[str]]]:
     """Return a function that returns a runner and arguments with which a command will fail."""
 
-    def prepare(command: str) -> tuple[Hlctl, list[str]]:
+    def prepare(command: str) -> tuple[Hlctl, list[str]]:  # noqa: C901 - a case for each command
         match command:
             case "init-db":
                 return make_hlctl(HLCTL_DATABASE_URL=NOWHERE), []
@@ -112,6 +128,12 @@ def broken(
                 return with_universe, ["--day", "tomorrow"]
             case "demo":
                 return make_hlctl(), ["--data", str(tmp_path)]
+            case "doctor" | "version":
+                return make_hlctl(), ["now"]
+            case "config show":
+                return make_hlctl(HLCTL_CONFIG="nowhere"), []
+            case "completion":
+                return make_hlctl(), ["tcsh"]
             case "db start" | "db run" | "db url":
                 return make_hlctl(HLCTL_DATABASE_URL=NOWHERE), []
         return make_hlctl(HLCTL_DATA_DIR=str(tmp_path / "none")), []
@@ -131,7 +153,7 @@ def shape(value: Any) -> Any:
     if isinstance(value, list):
         return [shape(item) for item in value]
     if isinstance(value, str):
-        return re.sub(r"0x[0-9a-f]{40}|\d[\d.,:]*", "#", value)
+        return re.sub(r"0x[0-9a-f]{40}|\d[\d.,:]*(post\d+)?", "#", value)
     return "a number" if type(value) in {int, float} else value
 
 
@@ -142,7 +164,7 @@ def cut(value: Any) -> Any:
     return [cut(item) for item in value[:3]] if isinstance(value, list) else value
 
 
-def assert_shown(name: str, ran: Ran, paths: dict[Path, str]) -> None:
+def assert_shown(name: str, ran: Ran, paths: Mapping[object, str]) -> None:
     """Check that the page shows what was printed just now, its figures and these paths apart."""
     text = ran.out
     for path, place in paths.items():
@@ -159,11 +181,16 @@ def test_success_is_one_document_as_the_page_shows_it(
     prepared: Prepared, command: str, data_dir: Path, tmp_path: Path
 ) -> None:
     """Whatever an environment says about colour, and beside nothing: stderr stays empty."""
-    ran = prepared(command)(*command.split(), "--json", HLCTL_UNIVERSE_SIZE=SHORT, **COLOURFUL)
+    arguments = ARGUMENTS.get(command, ())
+    ran = prepared(command)(*command.split(), *arguments, "--json", HLCTL_UNIVERSE_SIZE=SHORT, **COLOURFUL)
     assert (ran.code, ran.err) == (0, "")
     assert ran.document["command"] == command
     assert ran.document["error"] is None
-    assert_shown(command, ran, {data_dir: "/var/lib/hlctl", tmp_path / "home": "/home/hlctl"})
+    assert_shown(
+        command,
+        ran,
+        {data_dir: "/var/lib/hlctl", tmp_path / "home": "/home/hlctl", platform.platform(): "Linux"},
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -184,7 +211,7 @@ def test_failure_is_one_document_as_the_page_shows_it(
 @pytest.mark.parametrize("command", ANSWERING)
 def test_a_terminal_gets_the_same_document_and_nothing_around_it(prepared: Prepared, command: str) -> None:
     """No colour, no progress bar, no word about what goes on, though all of it is the same terminal."""
-    ran = on_a_terminal(prepared(command), *command.split(), "--json", **COLOURFUL)
+    ran = on_a_terminal(prepared(command), *command.split(), *ARGUMENTS.get(command, ()), "--json", **COLOURFUL)
     assert ran.code == 0
     assert ran.document["command"] == command
 
@@ -223,7 +250,7 @@ def test_a_command_that_is_not_known_is_not_guessed(make_hlctl: Prepared, args: 
     assert (ran.document["command"], ran.document["error"]["code"]) == (command, "usage")
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "demo"])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in {"demo", *BESIDE}])
 def test_a_setting_that_is_refused_is_one_document(make_hlctl: Prepared, command: str) -> None:
     """The demo has settings of its own."""
     ran = make_hlctl(HLCTL_DATABASEURL=NOWHERE)(*command.split(), "--json")

@@ -378,3 +378,24 @@ def test_the_commands_of_the_embedded_server_refuse_every_role(under: Callable[[
     for role in (WRITER, READER):
         for command in ("start", "stop", "status", "url"):
             assert under(role)("db", command).code == 6
+
+
+@pytest.mark.parametrize(
+    ("role", "outcome", "words"),
+    [
+        ("hlctl", "ok", "role hlctl may run every command"),
+        (WRITER, "ok", f"role {WRITER} may run every command"),
+        (READER, "problem", f"role {READER} lacks "),
+        (STRANGER, "problem", f"role {STRANGER} lacks "),
+    ],
+)
+def test_doctor_says_what_a_role_lacks(under: Callable[[str], Hlctl], role: str, outcome: str, words: str) -> None:
+    """A reader can be a reader, and still cannot record; whatever a role may not ask is no bug."""
+    ran = under(role)("doctor", "--json")
+    checks = {check["id"]: check for check in ran.document["result"]["checks"]}
+    assert checks["rights"]["outcome"] == outcome
+    assert checks["rights"]["finding"].startswith(words)
+    if outcome == "problem":
+        assert checks["rights"]["remedy"] == f"run `hlctl init-db --writer {role}` as the owner of the tables"
+    asked = {checks[name]["outcome"] for name in ("schema", "universe", "recording", "partitions_ahead")}
+    assert ("skipped" in asked) is (role == STRANGER)

@@ -222,6 +222,7 @@ PATHS: dict[str, Way] = {
     "a password with a line break": dsn(IN_USERINFO % "\n"),
     "a password with a bad percent sign": dsn(IN_USERINFO % "%zz"),
     "a password with an escaped zero": dsn(IN_USERINFO % "%00"),
+    "a password that is no UTF-8": dsn(IN_USERINFO % "%80"),
     "a password as a host": dsn(f"postgresql://keeper@{LEFT}@{RIGHT}/hlctl"),
     "a password as a database": dsn(f"postgresql://keeper@127.0.0.1:1/{LEFT}@{RIGHT}"),
     "a password as a port": dsn(f"postgresql://keeper@127.0.0.1:{PASSWORD}/hlctl", code=5),
@@ -245,6 +246,16 @@ PATHS: dict[str, Way] = {
         6,
         ("status",),
         lambda world: {"HLCTL_DATABASE_URL": world.url("x", password="").replace("@/x", f":5432/{LEFT}@{RIGHT}@db/x")},
+    ),
+    # what looks at everything and shows it
+    "doctor and a mistyped URL": Way(1, ("doctor",), setting(HLCTL_DATABASE_URL=IN_USERINFO % "@")),
+    "doctor and a URL that is no UTF-8": Way(1, ("doctor",), setting(HLCTL_DATABASE_URL=IN_USERINFO % "%80")),
+    "doctor where nobody answers": Way(1, ("doctor",), lambda _world: refusing()),
+    "doctor and an exchange that repeats what it heard": Way(1, ("doctor",), lambda world: world.answering(echo)),
+    "every setting": Way(0, ("config", "show")),
+    "every setting, and a secret as a number": Way(6, ("config", "show"), setting(HLCTL_UNIVERSE_SIZE=PASSWORD)),
+    "every setting, and a secret as a TLS mode": Way(
+        0, ("config", "show"), setting(HLCTL_DATABASE_URL=f"postgresql://keeper@127.0.0.1:1/hlctl?sslmode={PASSWORD}")
     ),
     # the other settings
     "a misspelt name": Way(6, ("status",), setting(HLCTL_DATABASEURL=f"postgresql://keeper:{PASSWORD}@h/x")),
