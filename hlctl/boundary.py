@@ -69,8 +69,11 @@ def finish(
         logging.getLogger(__name__).debug("cause", exc_info=exc)
         error = exc
     except KeyboardInterrupt as exc:
-        error = InterruptedRunError()
-        error.exit_code = ExitCode.SIGTERM if isinstance(exc, Terminated) else ExitCode.SIGINT
+        if result is not None:  # it came too late to end anything
+            error = result.failure
+        else:
+            error = InterruptedRunError()
+            error.exit_code = ExitCode.SIGTERM if isinstance(exc, Terminated) else ExitCode.SIGINT
     except Exception as exc:  # the last line of defence: no traceback reaches an operator
         logging.getLogger(__name__).debug("bug", exc_info=exc)
         error = bug(exc)

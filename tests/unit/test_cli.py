@@ -37,6 +37,18 @@ def test_a_signal_before_the_job_ends_it_before_it_begins(tmp_path: Path, number
     assert contract.check(out, code)["error"]["code"] == "interrupted"
 
 
+def test_a_signal_that_comes_when_the_job_is_done_changes_nothing(tmp_path: Path) -> None:
+    """Its result is whole: a document with a result of 0 and an error of 143 would say both."""
+    late = "{'__init__': lambda *_: None, '__enter__': lambda *_: None, '__exit__': lambda *_: stop()}"
+    stop = "exec('def stop(): raise KeyboardInterrupt')"
+    status, out, err = run(
+        f"from hlctl import boundary; {stop}; boundary.raising = type('Late', (), {late})",
+        "db", "url", "--json", data_dir=tmp_path,
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    assert contract.check(out, 0)["error"] is None
+
+
 def test_a_result_that_cannot_be_printed_is_a_bug_in_one_document(tmp_path: Path) -> None:
     """Not half a document, and not the words of an exception."""
     status, out, err = run("document.plain = None", "db", "url", "--json", data_dir=tmp_path)
