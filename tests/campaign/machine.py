@@ -1,0 +1,167 @@
+"""A Debian machine of one's own, as docs/installation.md leaves it, on which a real cron keeps the minutes.
+
+It is this machine under a layer in memory that takes every write (machine.sh), in namespaces of its own: nothing of it
+is left, and the files, the mails and the cron of this machine stay as they are. Only the network is
+shared: what listens on loopback here is reached from there.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email import message_from_string
+from pathlib import Path
+from urllib.parse import quote
+
+import hlctl
+
+ROOT = Path(__file__).parents[2]
+CRONTAB = ROOT / "crontab.example"
+SETTINGS = Path("/etc/hlctl/hlctl.env")
+CANNOT_RUN = 77
+"""Exit code of what this machine cannot do."""
+
+_SET_UP = Path(__file__).with_name("machine.sh")
+_NAMESPACES = ("--mount", "--pid", "--ipc")
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_SECONDS = 120  # for any one command
+
+
+class UnavailableError(Exception):
+    """This machine cannot have another inside: the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What cron sent, and when."""
+
+    at: datetime
+    subject: str
+    body: str
+
+    @property
+    def is_of_snapshot(self) -> bool:
+        """Tell whether the crontab's line of snapshots is why."""
+        return self.subject.endswith(" snapshot")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A running machine; `pid` is its first process, seen from here."""
+
+    pid: int
+
+    @property
+    def root(self) -> Path:
+        """Return its file system, seen from here."""
+        return Path(f"/proc/{self.pid}/root")
+
+    def path(self, inside: Path) -> Path:
+        """Return where a file of the machine is seen from here."""
+        return self.root / inside.relative_to("/")
+
+    def run(self, *command: str, user: str = "root", **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command on it, with no environment but PATH and `env`."""
+        enter = ["nsenter", f"--target={self.pid}", *_NAMESPACES, "--root", "--wd", "env", "-i"]
+        given = [f"{name}={value}" for name, value in {"PATH": _PATH, **env}.items()]
+        become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+        return subprocess.run(
+            [*enter, *given, *become, *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_SECONDS,
+        )
+
+    def hlctl(self, *args: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run hlctl as the crontab does: as its user, with its settings."""
+        env = {"HLCTL_CONFIG": str(SETTINGS), "HLCTL_DATA_DIR": "/var/lib/hlctl", **settings}
+        return self.run("/opt/hlctl/bin/hlctl", *args, user="hlctl", **env)
+
+    def configure(self, **settings: str) -> None:
+        """Write the file of settings, as an operator would."""
+        self.path(SETTINGS).write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+
+    def start_cron(self) -> None:
+        """Install crontab.example as it is, and start Debian's cron."""
+        shutil.copy(CRONTAB, self.path(Path("/etc/cron.d/hlctl")))
+        self.run("cron").check_returncode()
+
+    def stop_cron(self) -> None:
+        """End the daemon, and wait for what it has started and for the mails about it."""
+        self.run("kill", self.path(Path("/run/crond.pid")).read_text().strip()).check_returncode()
+        end = time.monotonic() + _SECONDS
+        while "cron" in self._processes():
+            if time.monotonic() > end:
+                raise TimeoutError("a job of cron's does not end")
+            time.sleep(0.1)
+
+    def _processes(self) -> set[str]:
+        """Return the names of what runs on it."""
+        found = set()
+        for process in (self.root / "proc").glob("[0-9]*/comm"):
+            with suppress(OSError):  # gone by now
+                found.add(process.read_text().strip())
+        return found
+
+    def mails(self) -> list[Mail]:
+        """Return every mail, the oldest first."""
+        found = []
+        for file in (self.root / "var/mails").iterdir():
+            mail = message_from_string(file.read_text())
+            at = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+            found.append(Mail(at, str(mail["Subject"]), str(mail.get_payload())))
+        return sorted(found, key=lambda mail: mail.at)
+
+    def database(self) -> str:
+        """Return the URL by which its embedded database is reached from here."""
+        return self.seen_from_here(self.hlctl("db", "url").stdout.strip())
+
+    def seen_from_here(self, url: str) -> str:
+        """Return the URL by which a server is reached from here whose socket is at `url` there."""
+        return url.replace("host=", f"host={quote(str(self.root), safe='')}")
+
+
+def require() -> None:
+    """Raise UnavailableError, naming what is missing, if this machine cannot have another inside."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise UnavailableError("needs root on Linux, to mount and to act as other users")
+    for program in ("cron", "unshare", "nsenter", "setpriv", "useradd"):
+        if shutil.which(program, path=f"{os.environ['PATH']}:{_PATH}") is None:
+            raise UnavailableError(f"{program} is not installed")
+    tried = subprocess.run(["unshare", *_NAMESPACES, "--fork", "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        raise UnavailableError(tried.stderr.strip())
+
+
+@contextmanager
+def booted(folder: Path) -> Iterator[Machine]:
+    """Start a machine that mounts over `folder`, and end it with everything that runs on it.
+
+    Raises UnavailableError.
+    """
+    require()
+    venv = Path(sys.prefix)
+    needed = (venv, Path(sys.base_prefix).resolve(), Path(hlctl.__file__).parents[1])
+    with subprocess.Popen(
+        ["unshare", *_NAMESPACES, "--fork", "--kill-child", _SET_UP, folder, venv, *needed],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as outer:
+        assert outer.stdin is not None
+        assert outer.stdout is not None
+        if outer.stdout.readline() != "ready\n":
+            if outer.wait() == CANNOT_RUN:
+                raise UnavailableError("mount: this root may not lay one file system over another")
+            raise RuntimeError("the machine did not start")
+        try:
+            yield Machine(int(Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text()))
+        finally:
+            outer.stdin.close()
