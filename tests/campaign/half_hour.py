@@ -11,14 +11,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ import psycopg
 
 from hlctl import sim
 from tests.campaign.machine import CANNOT_RUN, Machine, Mail, UnavailableError, booted
+from tests.campaign.receiver import Posted, listening
 
 MINUTE = timedelta(minutes=1)
 SERVER = "/srv/hlctl"
@@ -167,6 +166,11 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _ping(posted: Posted) -> tuple[datetime, int]:
+    """Return the minute and the exit code that a ping tells of."""
+    return posted.minute, int(posted.path.rpartition("/")[2])
+
+
 def _say(text: str) -> None:
     print(f"{_now():%H:%M:%S} {text}", flush=True)  # noqa: T201 - a script that prints
 
@@ -176,28 +180,6 @@ def _until(is_so: Callable[[], bool], *, end: datetime) -> bool:
     while not (so := is_so()) and _now() < end:
         time.sleep(0.2)
     return so
-
-
-@contextmanager
-def listening() -> Iterator[tuple[str, list[tuple[datetime, int]]]]:
-    """Stand for healthchecks.io: yield an address, and what is posted to address/CODE, by minute."""
-    pings: list[tuple[datetime, int]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"] or 0))
-            pings.append((_minute(_now()), int(self.path.partition("?")[0].rpartition("/")[2])))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/ping", pings
-        server.shutdown()
 
 
 @dataclass(slots=True)
@@ -323,12 +305,12 @@ def run(minutes: int, outage: str, outage_minutes: int) -> bool:
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="hlctl-machine-")))
         machine = opened.enter_context(booted(folder))
-        url, pings = opened.enter_context(listening())
+        url, posted = opened.enter_context(listening())
         campaign = Campaign(machine, sim.serve(sim.World.generate(seed=3, rows=400)), outage)
         with campaign.exchange_is_up:
             campaign.exchange.leaderboard()  # made now, so that the first request is not slower than the others
             campaign.exchange_is_up.enter_context(campaign.exchange)
-            does_ping = campaign.set_up(url)
+            does_ping = campaign.set_up(f"{url}/ping")
             plan = Plan(start(machine), minutes, outage, outage_minutes)
             campaign.pass_minutes(plan)
             machine.stop_cron()
@@ -337,7 +319,7 @@ def run(minutes: int, outage: str, outage_minutes: int) -> bool:
                 {minute.astimezone(UTC): (status, missing) for minute, status, missing in rows},
                 campaign.verify(plan),
                 machine.mails(),
-                pings if does_ping else None,
+                [_ping(post) for post in posted] if does_ping else None,
             )
             versions = campaign.versions()
     for mail in seen.mails:

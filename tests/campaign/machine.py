@@ -6,11 +6,12 @@ shared: what listens on loopback here is reached from there.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +27,6 @@ SETTINGS = Path("/etc/hlctl/hlctl.env")
 CANNOT_RUN = 77
 """Exit code of what this machine cannot do."""
 
-_SET_UP = Path(__file__).with_name("machine.sh")
 _NAMESPACES = ("--mount", "--pid", "--ipc")
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _SECONDS = 120  # for any one command
@@ -34,6 +34,15 @@ _SECONDS = 120  # for any one command
 
 class UnavailableError(Exception):
     """This machine cannot have another inside: the message says what is missing."""
+
+
+def until(is_so: Callable[[], bool], *, seconds: float = _SECONDS) -> None:
+    """Wait until something is so. Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            raise TimeoutError("waited in vain")
+        time.sleep(0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +105,7 @@ class Machine:
     def stop_cron(self) -> None:
         """End the daemon, and wait for what it has started and for the mails about it."""
         self.run("kill", self.path(Path("/run/crond.pid")).read_text().strip()).check_returncode()
-        end = time.monotonic() + _SECONDS
-        while "cron" in self._processes():
-            if time.monotonic() > end:
-                raise TimeoutError("a job of cron's does not end")
-            time.sleep(0.1)
+        until(lambda: "cron" not in self._processes())
 
     def _processes(self) -> set[str]:
         """Return the names of what runs on it."""
@@ -128,11 +133,11 @@ class Machine:
         return url.replace("host=", f"host={quote(str(self.root), safe='')}")
 
 
-def require() -> None:
-    """Raise UnavailableError, naming what is missing, if this machine cannot have another inside."""
+def require(*programs: str) -> None:
+    """Raise UnavailableError, naming what is missing, if this machine cannot have another with these inside."""
     if sys.platform != "linux" or os.geteuid() != 0:
         raise UnavailableError("needs root on Linux, to mount and to act as other users")
-    for program in ("cron", "unshare", "nsenter", "setpriv", "useradd"):
+    for program in ("unshare", "nsenter", "setpriv", "useradd", *programs):
         if shutil.which(program, path=f"{os.environ['PATH']}:{_PATH}") is None:
             raise UnavailableError(f"{program} is not installed")
     tried = subprocess.run(["unshare", *_NAMESPACES, "--fork", "true"], capture_output=True, text=True, check=False)
@@ -146,22 +151,59 @@ def booted(folder: Path) -> Iterator[Machine]:
 
     Raises UnavailableError.
     """
-    require()
-    venv = Path(sys.prefix)
-    needed = (venv, Path(sys.base_prefix).resolve(), Path(hlctl.__file__).parents[1])
+    require("cron")
+    with _started(["unshare", *_NAMESPACES], "machine.sh", folder, Path(sys.prefix)) as machine:
+        yield machine
+
+
+@contextmanager
+def booted_with_systemd(folder: Path) -> Iterator[Machine]:
+    """Start a machine whose first process is systemd, without cron, in a cgroup of its own.
+
+    Raises UnavailableError.
+    """
+    require("pivot_root", "systemctl", "curl")
+    cgroups = re.findall(r"^\S+ (\S+) cgroup2 ", Path("/proc/mounts").read_text(), re.MULTILINE)
+    if not cgroups:
+        raise UnavailableError("there are no cgroups of version 2")
+    cgroup = Path(cgroups[0], f"hlctl-campaign-{os.getpid()}")
+    cgroup.mkdir()
+    enter = ["sh", "-c", 'echo $$ >"$0" && exec "$@"', str(cgroup / "cgroup.procs")]
+    try:
+        with _started([*enter, "unshare", *_NAMESPACES, "--uts", "--cgroup"], "systemd.sh", folder) as machine:
+            until(lambda: machine.run("systemctl", "is-system-running").stdout.strip() in {"running", "degraded"})
+            yield machine
+    finally:
+        until(lambda: _is_removed(cgroup))
+
+
+def _is_removed(cgroup: Path) -> bool:
+    """Remove a cgroup with those in it, if the last of its processes is gone; tell whether it was."""
+    try:
+        for folder in (*sorted(cgroup.rglob("*/"), reverse=True), cgroup):
+            folder.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _started(unshare: list[str], set_up: str, folder: Path, *more: Path) -> Iterator[Machine]:
+    paths = (Path(sys.prefix), *more, Path(sys.base_prefix).resolve(), Path(hlctl.__file__).parents[1])
     with subprocess.Popen(
-        ["unshare", *_NAMESPACES, "--fork", "--kill-child", _SET_UP, folder, venv, *needed],
+        [*unshare, "--fork", "--kill-child", Path(__file__).with_name(set_up), folder, *paths],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as outer:
-        assert outer.stdin is not None
         assert outer.stdout is not None
         if outer.stdout.readline() != "ready\n":
             if outer.wait() == CANNOT_RUN:
-                raise UnavailableError("mount: this root may not lay one file system over another")
+                raise UnavailableError("mount: this root may not mount what it takes")
             raise RuntimeError("the machine did not start")
+        pid = int(Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text())
         try:
-            yield Machine(int(Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text()))
+            yield Machine(pid)
         finally:
-            outer.stdin.close()
+            outer.kill()
+            until(lambda: not Path(f"/proc/{pid}/root").exists())  # and with it all that ran there
