@@ -175,11 +175,10 @@ def _say(text: str) -> None:
     print(f"{_now():%H:%M:%S} {text}", flush=True)  # noqa: T201 - a script that prints
 
 
-def _until(is_so: Callable[[], bool], *, end: datetime) -> bool:
-    """Wait until something is so, or until a time; tell which."""
-    while not (so := is_so()) and _now() < end:
+def _until(is_so: Callable[[], bool], *, end: datetime) -> None:
+    """Wait until something is so, but not beyond a time."""
+    while not is_so() and _now() < end:
         time.sleep(0.2)
-    return so
 
 
 @dataclass(slots=True)

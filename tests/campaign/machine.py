@@ -1,8 +1,8 @@
 """A Debian machine of one's own, as docs/installation.md leaves it, on which a real cron keeps the minutes.
 
 It is this machine under a layer in memory that takes every write (machine.sh), in namespaces of its own: nothing of it
-is left, and the files, the mails and the cron of this machine stay as they are. Only the network is
-shared: what listens on loopback here is reached from there.
+is left, and the files, the mails and the cron of this machine stay as they are. Only the network is shared: what
+listens on loopback here is reached from there.
 """
 
 import os
@@ -99,7 +99,9 @@ class Machine:
 
     def start_cron(self) -> None:
         """Install crontab.example as it is, and start Debian's cron."""
-        shutil.copy(CRONTAB, self.path(Path("/etc/cron.d/hlctl")))
+        crontab = self.path(Path("/etc/cron.d/hlctl"))
+        shutil.copyfile(CRONTAB, crontab)
+        crontab.chmod(0o644)
         self.run("cron").check_returncode()
 
     def stop_cron(self) -> None:
