@@ -27,6 +27,7 @@ SETTINGS = Path("/etc/hlctl/hlctl.env")
 CANNOT_RUN = 77
 """Exit code of what this machine cannot do."""
 
+_VENV, _PACKAGE = Path(sys.prefix), Path(hlctl.__file__).parents[1]
 _NAMESPACES = ("--mount", "--pid", "--ipc")
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _SECONDS = 120  # for any one command
@@ -154,7 +155,8 @@ def booted(folder: Path) -> Iterator[Machine]:
     Raises UnavailableError.
     """
     require("cron")
-    with _started(["unshare", *_NAMESPACES], "machine.sh", folder, Path(sys.prefix)) as machine:
+    base = Path(sys.base_prefix).resolve()
+    with _started(["unshare", *_NAMESPACES], "machine.sh", folder, _VENV, _VENV, base, _PACKAGE) as machine:
         yield machine
 
 
@@ -168,11 +170,15 @@ def booted_with_systemd(folder: Path) -> Iterator[Machine]:
     cgroups = re.findall(r"^\S+ (\S+) cgroup2 ", Path("/proc/mounts").read_text(), re.MULTILINE)
     if not cgroups:
         raise UnavailableError("there are no cgroups of version 2")
+    version = f"python3.{sys.version_info.minor}"
+    if (python := shutil.which(version, path="/usr/bin:/usr/local/bin")) is None:
+        raise UnavailableError(f"{version} is not installed where the units' sandbox lets them see it")
     cgroup = Path(cgroups[0], f"hlctl-campaign-{os.getpid()}")
     cgroup.mkdir()
     enter = ["sh", "-c", 'echo $$ >"$0" && exec "$@"', str(cgroup / "cgroup.procs")]
     try:
-        with _started([*enter, "unshare", *_NAMESPACES, "--uts", "--cgroup"], "systemd.sh", folder) as machine:
+        unshare = [*enter, "unshare", *_NAMESPACES, "--uts", "--cgroup"]
+        with _started(unshare, "systemd.sh", folder, _VENV, _PACKAGE, Path(python)) as machine:
             until(lambda: machine.run("systemctl", "is-system-running").stdout.strip() in {"running", "degraded"})
             yield machine
     finally:
@@ -190,10 +196,9 @@ def _is_removed(cgroup: Path) -> bool:
 
 
 @contextmanager
-def _started(unshare: list[str], set_up: str, folder: Path, *more: Path) -> Iterator[Machine]:
-    paths = (Path(sys.prefix), *more, Path(sys.base_prefix).resolve(), Path(hlctl.__file__).parents[1])
+def _started(unshare: list[str], set_up: str, *arguments: Path) -> Iterator[Machine]:
     with subprocess.Popen(
-        [*unshare, "--fork", "--kill-child", Path(__file__).with_name(set_up), folder, *paths],
+        [*unshare, "--fork", "--kill-child", Path(__file__).with_name(set_up), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

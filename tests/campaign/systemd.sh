@@ -1,11 +1,11 @@
 #!/bin/sh
-# systemd.sh FOLDER VENV PREFIX PACKAGE
+# systemd.sh FOLDER VENV PACKAGE PYTHON
 # Like machine.sh, but PID 1 is systemd and the units are there instead of the crontab. It starts nothing of this machine's
 # own: nothing is enabled, what would touch the kernel or the network is masked, and /sys and /proc/sys are read-only.
-# hlctl is below /opt, for the units' sandbox hides the homes and /tmp. To be started by `unshare --mount --pid --ipc --uts
-# --cgroup --fork` in a cgroup of its own, the only one it may change.
+# hlctl is below /opt with a Python of the system's, for the sandbox of the units hides homes and /tmp. To be started by
+# `unshare --mount --pid --ipc --uts --cgroup --fork` in a cgroup of its own, the only one it may change.
 set -eu
-folder=$1 venv=$2 prefix=$3 package=$4
+folder=$1 venv=$2 package=$3 python=$4
 units=$(dirname "$0")/../../systemd
 
 mount -t tmpfs -o mode=755 tmpfs "$folder" || exit 77
@@ -40,14 +40,14 @@ for unit in systemd-sysctl.service systemd-networkd.service systemd-resolved.ser
 done
 cp -r "$units/." "$root/etc/systemd/system/"
 
-mkdir -p "$root/opt/campaign/prefix" "$root/opt/campaign/packages" "$root/opt/campaign/source" "$root/etc/hlctl"
-set -- "$prefix" prefix "$venv"/lib/python3.*/site-packages packages "$package" source
+mkdir -p "$root/opt/campaign/packages" "$root/opt/campaign/source" "$root/etc/hlctl"
+set -- "$venv"/lib/python3.*/site-packages packages "$package" source
 while [ $# -gt 0 ]; do
   mount --bind "$1" "$root/opt/campaign/$2"
   mount -o remount,bind,ro "$root/opt/campaign/$2"
   shift 2
 done
-chroot "$root" /opt/campaign/prefix/bin/python3 -m venv --without-pip /opt/hlctl
+chroot "$root" "$python" -m venv --without-pip /opt/hlctl
 for site in "$root"/opt/hlctl/lib/python3.*/site-packages; do
   printf '/opt/campaign/packages\n/opt/campaign/source\n' >"$site/hlctl.pth"
 done

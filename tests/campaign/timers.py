@@ -24,7 +24,7 @@ from tests.campaign.receiver import Posted, listening
 STATUSES = ["success"] * 3 + ["failed"] * 2 + ["success"]
 _TIMERS = tuple(f"hlctl-{name}.timer" for name in ("snapshot", "refresh-universe", "verify"))
 _SERVER = "hlctl-postgres.service"
-_TELLS_OF_RECOVERY = (ROOT / "systemd" / "hlctl-recovery@.service").exists()
+TELLS_OF_RECOVERY = (ROOT / "systemd" / "hlctl-recovery@.service").exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def broken(seen: Seen) -> Iterator[str]:
         yield "a minute is missing"
     if [posted.minute for posted in seen.failures] != seen.minutes[3:4]:
         yield f"failures are told {len(seen.failures)} times, not once, in the first minute that failed"
-    if len(seen.told) - len(seen.failures) != _TELLS_OF_RECOVERY:
+    if len(seen.told) - len(seen.failures) != TELLS_OF_RECOVERY:
         yield f"recoveries are told {len(seen.told) - len(seen.failures)} times"
     if seen.server != "inactive success 0":
         yield f"the server's unit ends as {seen.server}"

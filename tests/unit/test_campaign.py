@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.campaign import timers
 from tests.campaign.half_hour import MINUTE, Plan, Seen, broken, summary
 from tests.campaign.machine import Mail
+from tests.campaign.receiver import Posted
 
 FIRST = datetime(2026, 1, 6, 20, 1, tzinfo=UTC)
 EXCHANGE = Plan(FIRST, 8, "exchange", 2)
@@ -96,3 +98,35 @@ def test_the_summary_says_it_in_figures() -> None:
         "mails    2 of snapshots",
         "pings    8: 6 well, 2 ill; down at 20:04, up at 20:06",
     ]
+
+
+FAILURE = Posted(minute(3) + timedelta(seconds=4), "/hook", "hlctl on host: hlctl-snapshot.service failed")
+BY_TIMER = timers.Seen(
+    statuses=timers.STATUSES,
+    minutes=[minute(number) for number in range(6)],
+    told=[FAILURE, *[replace(FAILURE, body="well again")] * timers.TELLS_OF_RECOVERY],
+    server="inactive success 0",
+    systemd="systemd 252",
+)
+
+
+def test_units_that_do_as_they_must_are_not_complained_of() -> None:
+    """Otherwise every campaign would fail."""
+    assert [*timers.broken(BY_TIMER)] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"statuses": ["success"] * 6}, "the minutes are success, success, success, success, success, success, not "),
+        ({"minutes": [minute(number) for number in (0, 1, 2, 3, 4, 6)]}, "a minute is missing"),
+        ({"told": []}, "failures are told 0 times, not once, in the first minute that failed"),
+        ({"told": [FAILURE, FAILURE]}, "failures are told 2 times, not once, in the first minute that failed"),
+        ({"told": [*BY_TIMER.told, replace(FAILURE, body="well again")]}, "recoveries are told "),
+        ({"server": "failed exit-code 1"}, "the server's unit ends as failed exit-code 1"),
+    ],
+)
+def test_whatever_the_units_do_wrong_is_named(change: dict[str, Any], complaint: str) -> None:
+    """As above."""
+    (found,) = timers.broken(replace(BY_TIMER, **change))
+    assert found.startswith(complaint)
