@@ -32,6 +32,7 @@ SERVER = "/srv/hlctl"
 """Where the database lives that can be taken away: a command would start its own embedded one again."""
 
 _HOURLY = (7, 17)  # minutes at which the crontab has more to do
+_NO_BEGINNING = (6, 7, 17)  # first minutes in which that would find no final minute, no database, or one being made
 _RUN_IS_OVER = (
     45.0  # second of a minute at which a run without a database has given up, and none begins for this minute
 )
@@ -287,11 +288,8 @@ class Campaign:
 
 
 def start(machine: Machine) -> datetime:
-    """Start cron well before a minute and return that minute: the first one, which makes the database.
-
-    An hourly job in that minute would find no database, or fight over making it.
-    """
-    while _now().second >= 50 or (_now() + MINUTE).minute in _HOURLY:
+    """Start cron well before a minute and return that minute: the first one, which makes the database."""
+    while _now().second >= 50 or (_now() + MINUTE).minute in _NO_BEGINNING:
         time.sleep(0.2)
     first = _minute(_now()) + MINUTE
     machine.start_cron()
