@@ -35,7 +35,7 @@ class Seen:
     minutes: list[datetime]
     told: list[Posted]
     server: str  # how the embedded server's unit ended
-    systemd: str
+    versions: str
 
     @property
     def failures(self) -> list[Posted]:
@@ -59,7 +59,7 @@ def broken(seen: Seen) -> Iterator[str]:
 
 def summary(seen: Seen) -> Iterator[str]:
     """Say it in figures."""
-    yield f"versions {seen.systemd}"
+    yield f"versions {seen.versions}"
     yield f"minutes  {len(seen.minutes)} from {seen.minutes[0]:%Y-%m-%d %H:%M} UTC: {', '.join(seen.statuses)}"
     yield f"told     {len(seen.failures)} of failures, {len(seen.told) - len(seen.failures)} of recoveries"
     yield f"server   {seen.server}"
@@ -74,20 +74,20 @@ def _show(machine: Machine, unit: str, *properties: str) -> str:
     return " ".join(shown[name] for name in properties)
 
 
-def _recorded(machine: Machine) -> list[tuple[datetime, str]]:
-    """Return the record's minutes and their statuses; none before there is a database."""
+def _recorded(database: str) -> list[tuple[datetime, str]]:
+    """Return the record's minutes and their statuses; none before there is a schema."""
     try:
-        with closing(psycopg.connect(machine.database(), connect_timeout=5)) as conn:
+        with closing(psycopg.connect(database, connect_timeout=5)) as conn:
             return conn.execute("SELECT snapshot_ts, status FROM ingest_runs ORDER BY snapshot_ts").fetchall()
     except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
         return []
 
 
-def _pass_minutes(machine: Machine, wanted: int) -> None:
+def _pass_minutes(machine: Machine, database: str, wanted: int) -> None:
     """Wait until so many minutes are recorded in all, and the unit has ended."""
-    until(lambda: len(_recorded(machine)) >= wanted, seconds=60.0 * (wanted + 2))
+    until(lambda: len(_recorded(database)) >= wanted, seconds=60.0 * (wanted + 2))
     until(lambda: _show(machine, "hlctl-snapshot.service", "ActiveState") in {"inactive", "failed"}, seconds=60)
-    _say(f"{wanted} minutes: {', '.join(status for _, status in _recorded(machine))}")
+    _say(f"{wanted} minutes: {', '.join(status for _, status in _recorded(database))}")
 
 
 def run() -> bool:
@@ -103,26 +103,30 @@ def run() -> bool:
         machine.configure(HLCTL_API_URL=exchange.url, HLCTL_LEADERBOARD_URL=exchange.leaderboard_url)
         machine.path(Path("/etc/hlctl/notify.curl")).write_text(f'url = "{url}/hook"\n')
         machine.run("systemctl", "enable", "--now", _SERVER).check_returncode()
+        until(lambda: machine.hlctl("db", "url").returncode == 0)
+        database = machine.database()
         machine.run("systemctl", "enable", "--now", *_TIMERS).check_returncode()
         _say("the timers have begun")
-        _pass_minutes(machine, 3)
+        _pass_minutes(machine, database, 3)
         is_up.close()
         _say("the exchange is away")
-        _pass_minutes(machine, 5)
+        _pass_minutes(machine, database, 5)
         is_up.enter_context(exchange)
         _say("the exchange is back")
-        _pass_minutes(machine, 6)
+        _pass_minutes(machine, database, 6)
         machine.run("systemctl", "stop", *_TIMERS).check_returncode()
-        minutes = _recorded(machine)
+        minutes = _recorded(database)
         machine.run("systemctl", "stop", _SERVER).check_returncode()
-        _say(machine.run("journalctl", "--no-pager", "--identifier=hlctl").stdout)
+        journal = machine.run("journalctl", "--no-pager", "--identifier=hlctl").stdout.splitlines()
+        systemd, _features = machine.run("systemctl", "--version").stdout.splitlines()
         seen = Seen(
             [status for _, status in minutes],
             [minute.astimezone(UTC) for minute, _ in minutes],
             told,
             _show(machine, _SERVER, "ActiveState", "Result", "ExecMainStatus"),
-            machine.run("systemctl", "--version").stdout.splitlines()[0],
+            f"{machine.hlctl('--version').stdout.strip()}, {systemd}",
         )
+    print(*(line for line in journal if "]: hlctl " in line), sep="\n")  # noqa: T201 - PostgreSQL says more
     for posted in told:
         _say(f"told at {posted.at:%H:%M:%S}: {posted.body}")
     complaints = [*broken(seen)]

@@ -106,7 +106,7 @@ BY_TIMER = timers.Seen(
     minutes=[minute(number) for number in range(6)],
     told=[FAILURE, *[replace(FAILURE, body="well again")] * timers.TELLS_OF_RECOVERY],
     server="inactive success 0",
-    systemd="systemd 252",
+    versions="systemd 252",
 )
 
 
