@@ -1,8 +1,8 @@
 #!/bin/sh
 # machine.sh FOLDER VENV PATH...
 # PID 1 of a machine as docs/installation.md leaves it: this machine's files under a layer in memory that takes every
-# write, a user hlctl, /opt/hlctl (the environment VENV), crontab.example in /etc/cron.d and nothing else for cron, and a
-# sendmail that keeps mails in /var/mails. Prints "ready", and ends with 77 where it may not mount what that takes.
+# write, a user hlctl, /opt/hlctl (the environment VENV), nothing for cron to do yet, and a sendmail that keeps mails in
+# /var/mails. Prints "ready", and ends with 77 where it may not mount what that takes.
 # To be started by `unshare --mount --pid --ipc --fork`; FOLDER is where it mounts, every PATH a folder that user needs.
 set -eu
 folder=$1 venv=$2
