@@ -4,8 +4,8 @@ CONTRIBUTING.md, "Documentation that runs", has the conventions for who writes a
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 RUN = frozenset({"console", "sh", "sql", "python", "json"})
 """Languages that a test runs, or parses."""
@@ -36,9 +36,9 @@ class Block:
     expected: str | None = None  # of a sql block: the text block that follows directly
 
     @property
-    def run_elsewhere(self) -> bool:
-        """Tell whether the gate or another test runs it, or nobody does."""
-        return bool({"not run", "ci", "run"} & self.marks.keys())
+    def is_run_here(self) -> bool:
+        """Tell whether it is for the test of pages, and not only shown, or run by the gate or another test."""
+        return self.language in RUN and not {"not run", "ci", "run"} & self.marks.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,55 +51,63 @@ class Page:
 
 def parse(text: str) -> Page:
     """Return the page; PageError for a fence without end, a language nobody knows, or a mark that marks nothing."""
-    lines = text.splitlines()
     page = Page({}, [])
-    marks: dict[str, str] = {}
+    marks: dict[str, str] = {}  # of the lines just before
+    query: Block | None = None  # just before, empty lines aside
     at_top = True  # so far there were headings, marks and empty lines only
-    ended = 0  # the line after the last block, if nothing but empty lines came since
-    at = 0
-    while at < len(lines):
-        line = lines[at]
-        if opening := _FENCE.fullmatch(line):
-            block, at = _block(lines, at, opening, marks)
-            before = page.blocks[-1] if page.blocks else None
-            if block.language == "text" and before and before.language == "sql" and ended and not marks:
-                page.blocks[-1] = Block(before.line, before.language, before.text, before.marks, block.text)
-            page.blocks.append(block)
-            marks, at_top, ended = {}, False, at
+    for at, item in _items(text.splitlines()):
+        if isinstance(item, tuple):
+            marks[item[0]] = item[1]
+            query = None
             continue
-        if comment := _COMMENT.fullmatch(line.strip()):
-            key, value = comment.groups()
-            if key in PAGE_MARKS | BLOCK_MARKS and not value:
-                raise PageError(at + 1, f"{key!r} says nothing")
-            if key in PAGE_MARKS | BLOCK_MARKS:
-                marks[key] = value
-        elif marks and at_top and marks.keys() <= PAGE_MARKS:
-            page.marks.update(marks)
-            marks = {}
-        elif marks:
+        if isinstance(item, Block):
+            if unknown := marks.keys() - BLOCK_MARKS:
+                raise PageError(at, f"{', '.join(unknown)!r} is a mark of pages, not of blocks")
+            if query and item.language == "text":
+                page.blocks[-1] = replace(query, expected=item.text)
+            page.blocks.append(replace(item, marks=marks))
+            query = page.blocks[-1] if item.language == "sql" else None
+        elif marks and not (at_top and marks.keys() <= PAGE_MARKS):
             raise PageError(at, f"{', '.join(marks)!r} marks nothing: it stands on the line before a fence")
-        if line.strip():
-            at_top = at_top and bool(comment or line.startswith("#"))
-            ended = 0
-        at += 1
-    if marks:
-        raise PageError(len(lines), f"{', '.join(marks)!r} marks nothing")
+        else:
+            page.marks.update(marks)
+            query = None if item.strip() else query
+        marks = {}
+        at_top = at_top and isinstance(item, str) and (not item.strip() or item.startswith("#"))
     return page
 
 
-def _block(lines: Sequence[str], at: int, opening: re.Match[str], marks: dict[str, str]) -> tuple[Block, int]:
-    """Return the block whose fence opens at a line (from 0), and the line after its end."""
+def _items(lines: Sequence[str]) -> Iterator[tuple[int, Block | tuple[str, str] | str]]:
+    """Yield blocks, marks as (key, value), and other lines, each with the line it begins in; last an empty one."""
+    at = 0
+    while at < len(lines):
+        if opening := _FENCE.fullmatch(lines[at]):
+            block, end = _block(lines, at, opening)
+            yield at + 1, block
+            at = end
+            continue
+        comment = _COMMENT.fullmatch(lines[at].strip())
+        if comment and comment[1] in PAGE_MARKS | BLOCK_MARKS:
+            if not comment[2]:
+                raise PageError(at + 1, f"{comment[1]!r} says nothing")
+            yield at + 1, (comment[1], comment[2])
+        elif not comment:
+            yield at + 1, lines[at]
+        at += 1
+    yield at, ""
+
+
+def _block(lines: Sequence[str], at: int, opening: re.Match[str]) -> tuple[Block, int]:
+    """Return the block whose fence opens at a line, and the line after its end, both from 0."""
     indent, fence, info = opening.groups()
     closing = re.compile(rf" *{re.escape(fence[0])}{{{len(fence)},}} *")
     language = info.strip().partition(" ")[0]
     if language not in RUN | SHOWN:
         raise PageError(at + 1, f"{language!r} is none of {', '.join(sorted(RUN | SHOWN))}")
-    if unknown := marks.keys() - BLOCK_MARKS:
-        raise PageError(at, f"{', '.join(unknown)!r} is a mark of pages, not of blocks")
     for end in range(at + 1, len(lines)):
         if closing.fullmatch(lines[end]):
             text = "".join(f"{line.removeprefix(indent)}\n" for line in lines[at + 1 : end])
-            return Block(at + 1, language, text, dict(marks)), end + 1
+            return Block(at + 1, language, text), end + 1
     raise PageError(at + 1, "the fence has no end")
 
 
