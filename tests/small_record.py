@@ -39,10 +39,10 @@ HELD: list[tuple[Any, ...]] = [
     (3, "ETH", 60, 99, "-50", 0, "3240", "3900", 8),  # turned
     (4, "BTC", 0, 31, "10", 0, "88000", "70000", 25),  # it leaves the list with it
     (5, "HYPE", 0, 99, "-500", 0, None, "41.5", 3),  # the exchange gave no entry price
-    (5, "BTC", 0, 99, "-0.75", "-0.01", "92250", "118000", 15),
+    (5, "BTC", 0, 99, "-0.75", "0.005", "92250", "118000", 15),
     (6, "BTC", 31, 99, "1.5", 0, "91500", "78500", 12),
 ]
-"""Positions: wallet, asset, from and until which minute, size, growth a minute, prices, leverage; the later one counts."""
+"""Positions: wallet, asset, from and until which minute, size, growth a minute, prices, leverage; the later counts."""
 
 _TABLES = """
     INSERT INTO wallets (address) SELECT '0x' || repeat(n::text, 40) FROM generate_series(1, 6) AS n;

@@ -128,11 +128,12 @@ class Reader:
         )
         assert ran.code == 0, ran.out
         if block.expected is not None:
-            expected, found = (
-                (text.rstrip().splitlines() if self.exact else shape(text.rstrip()))
-                for text in (block.expected, ran.out)
-            )
+            expected, found = (self.lines(text.rstrip()) for text in (block.expected, ran.out))
             assert matches(expected, found), ran.out
+
+    def lines(self, table: str) -> list[str]:
+        """Return what of a table psql printed is compared; a rule is as long as the figures above and below it."""
+        return table.splitlines() if self.exact else shape(re.sub("--+", "-", table))
 
     def python(self, block: Block) -> None:
         """Run it to its end."""
