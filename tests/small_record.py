@@ -23,6 +23,7 @@ ASSETS = ("HYPE", "BTC", "ETH")
 MISSING = {
     (1, 20): "late", (2, 20): "late", (3, 20): "late",  # a failed minute
     (2, 25): "bad_number",  # and so dirty
+    (4, 15): "dns", (1, 57): "reset",  # after an hour in which one of its answers is not to be believed
     (6, 31): "http_5xx", (6, 32): "http_5xx", (6, 33): "http_5xx",  # nothing was known of it before
     (5, 64): "timeout", (5, 65): "timeout", (5, 66): "timeout",
 }  # fmt: skip
@@ -31,11 +32,13 @@ MISSING = {
 HELD: list[tuple[Any, ...]] = [
     (1, "BTC", 0, 99, "2.50", "0.01", "90000.5", "61000.25", 10),
     (1, "HYPE", 0, 99, "1000", 0, "24.125", None, 5),  # the exchange gave no liquidation price
-    (1, "HYPE", 55, 56, "3000", 0, "24.125", None, 5),  # one wrong answer
+    (1, "HYPE", 4, 5, "3000", 0, "24.125", None, 5),  # two wrong answers
+    (1, "HYPE", 55, 56, "3000", 0, "24.125", None, 5),
     (2, "BTC", 0, 50, "-4", 0, "94500", "131000", 20),  # then it is closed
     (2, "ETH", 58, 99, "20.5", 0, "3150.75", "2400", 4),  # opened
     (3, "ETH", 0, 45, "100", 0, "3100", "2100.5", 8),  # one wrong zero at 45
     (3, "ETH", 46, 60, "100", 0, "3100", "2100.5", 8),
+    (3, "ETH", 52, 53, "-100", 0, "3100", "4050", 8),  # and a wrong sign
     (3, "ETH", 60, 99, "-50", 0, "3240", "3900", 8),  # turned
     (4, "BTC", 0, 31, "10", 0, "88000", "70000", 25),  # it leaves the list with it
     (5, "HYPE", 0, 99, "-500", 0, None, "41.5", 3),  # the exchange gave no entry price
