@@ -71,7 +71,7 @@ class Shell:
         if not program:
             pairs = (entry.partition("=") for entry in self.left.read_text().split("\0") if entry)
             self.environment = {name: value for name, _, value in pairs}
-        assert "Traceback" not in ran.stdout or "python" in "".join(program)
+        assert program or "Traceback" not in ran.stdout, ran.stdout
         return Ran(ran.returncode, ran.stdout, "", 0)
 
     def must(self, script: str) -> str:
@@ -120,7 +120,11 @@ class Reader:
         url = self.shell.must('echo "${HLCTL_DATABASE_URL:-$(hlctl db url)}"').strip()
         with closing(psycopg.connect(url, autocommit=True)) as conn:
             if not conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [self.role]).fetchall():
-                conn.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(self.role)))
+                try:
+                    conn.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(self.role)))
+                except psycopg.errors.InsufficientPrivilege:
+                    pytest.skip("the role of TEST_DATABASE_URL may not create roles")
+                conn.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(self.role)))
         self.shell.must(f"hlctl --quiet init-db --reader {self.role}")
         as_reader = {} if block.marks.get("as") == "owner" else {"PGOPTIONS": f"-c role={self.role}"}
         ran = self.shell.run(

@@ -106,9 +106,11 @@ def test_three_dots_stand_for_any_lines() -> None:
 def test_every_page_can_be_told(page: Path) -> None:
     """And what it says is run elsewhere is run there, by the name it says."""
     parsed = parse(page.read_text())
+    assert parsed.marks.get("with", "a record") == "a record"
     if script := parsed.marks.get("run by"):
         assert (ROOT / script).is_file(), script
     for block in parsed.blocks:
+        assert block.marks.get("as", "owner") == "owner"
         if name := block.marks.get("ci"):
             assert f"readme_command {name} " in GATE or any(f'("{name}")' in text for text in TESTS.values()), name
         if name := block.marks.get("run"):
