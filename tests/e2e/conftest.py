@@ -51,7 +51,10 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Hlctl:
-    """Runs the command with its own environment and an empty HOME."""
+    """Runs the command with its own environment and an empty HOME.
+
+    Each run has a data directory of its own unless the settings name one: it remembers no outage, and tells all of it.
+    """
 
     settings: dict[str, str]
     home: Path
@@ -61,9 +64,10 @@ class Hlctl:
     def start(self, *args: str, before: Sequence[str] = (), **settings: str) -> subprocess.Popen[str]:
         """Start the command, with words `before` it as `env` or `unshare` take it, and return the process."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HLCTL_", "PG"))}
+        own = {"HOME": str(self.home), "HLCTL_DATA_DIR": str(self.home / f"data{len(self.started)}")}
         process = subprocess.Popen(
             [*before, *self.command, *args],
-            env={**kept, "HOME": str(self.home), **self.settings, **settings},
+            env={**kept, **own, **self.settings, **settings},
             cwd=self.home,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
