@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -84,6 +85,12 @@ class Hlctl:
         out, err = process.communicate(timeout=120)
         assert "Traceback" not in out + err or "debug" in args
         return Ran(process.returncode, out, err, time.monotonic() - began)
+
+
+def closed_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def open_terminal(lines: int = 24, columns: int = 80) -> tuple[int, int]:
@@ -250,15 +257,22 @@ def next_minute_is_good(
 ) -> Callable[..., None]:
     """Return what every test of a fault ends with: the fault is over, and so are its effects.
 
-    It lets the exchange behave, records the minute after `minute`, compares every stored cell with the journal, and
-    verifies the whole record once all of it is final.
+    It lets the exchange behave, records the minute after `minute`, which says that it is the first good one if it is,
+    compares every stored cell with the journal, and verifies the whole record once all of it is final.
     """
+    is_out = (
+        "SELECT count(*) > 0 AND NOT coalesce(bool_or(snapshot_ts = %s AND status = 'success'), false)"
+        " FROM ingest_runs WHERE snapshot_ts <= %s"
+    )
 
     def check(minute: datetime = M) -> None:
         exchange.behave()
         at(minute=after(minute))
+        again = rf"hlctl snapshot: good again: {after(minute):%F %H:%M} UTC, after \d+ minutes? not recorded well .*\n"
+        expected = again if rows(is_out, minute, minute) == [(True,)] else ""
         ran = with_universe("snapshot")
-        assert (ran.code, ran.err) == (0, "")
+        assert ran.code == 0
+        assert re.fullmatch(expected, ran.err), ran.err
         assert_whole(rows, exchange, after(minute))
         assert_nothing_false(rows, exchange)
         at(second=120, minute=after(minute))
