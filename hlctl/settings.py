@@ -146,7 +146,8 @@ class Settings(BaseSettings):
         default=None, description="PostgreSQL 15 to 18; unset: the embedded server"
     )
     data_dir: Annotated[Path, AfterValidator(_directory)] | None = Field(
-        default=None, description="where the embedded server lives; unset: the system's usual place"
+        default=None,
+        description="where the embedded server and the memory of an outage live; unset: the system's usual place",
     )
     api_url: WebAddress = Field(default="https://api.hyperliquid.xyz", description="base of the exchange's /info")
     leaderboard_url: WebAddress = Field(
