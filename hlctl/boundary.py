@@ -182,7 +182,8 @@ def _let_the_watchdog_be_quiet(command: str, invocation: Invocation) -> None:
     usual = watchdog.say
 
     def say(code: int, words: str) -> tuple[int, TextIO, str]:
-        error, *_ = quiet.hushed_in_time(command, ExitCode(code), (HlctlError(words), None, ""), invocation.settings)
+        speech = (HlctlError(words), None, "")
+        error, *_ = quiet.hushed(command, ExitCode(code), None, speech, invocation.settings)
         return usual(code, words) if error else (code, sys.stderr, "")
 
     watchdog.say = say

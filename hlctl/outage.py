@@ -21,10 +21,10 @@ FAULTS = frozenset({ExitCode.PARTIAL, ExitCode.FAILED, ExitCode.DATABASE, ExitCo
 class Past:
     """What the record says of the time since the newest good minute, up to the one to be recorded."""
 
-    since: datetime | None = None  # the first minute that is not good; None: there is none
-    minutes: int = 0  # not good, from it on
-    gaps: int = 0  # of these, without a row
-    told: frozenset[int] = frozenset()  # exit codes of their runs, and of those before at the minute itself
+    since: datetime  # the first minute that is not good, or could be
+    minutes: int  # not good, from it on
+    gaps: int  # of these, without a row
+    told: frozenset[int]  # exit codes of their runs, and of those before at the minute itself
 
     @property
     def is_well(self) -> bool:

@@ -4,9 +4,12 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hlctl.errors import ConfigurationError, ExitCode, HlctlError, Verdict
 from hlctl.memory import Place, known
@@ -16,11 +19,12 @@ from hlctl.results import Result, SnapshotResult
 if TYPE_CHECKING:
     from hlctl.settings import Settings
 
-_PATIENCE = 1.0  # seconds a disk may take when the process is about to be ended
-
+_PATIENCE = 1.0  # seconds for the disk: it must not hold up the end of a process, and one that hangs is no memory
 
 Speech = tuple[HlctlError | None, Result | None, str]
 """What a command is about to say: why it could not, what it did, and what is over."""
+
+_T = TypeVar("_T")
 
 
 def hushed(
@@ -31,11 +35,12 @@ def hushed(
         return speech
     ending = _ending(code, result)
     place = _place(command, settings)
-    memory = place.recall() if place else None
+    memory = _in_time(place.recall) if place else None
+    is_recorded = isinstance(result, SnapshotResult) and result.recorded is not None
     now = datetime.now(UTC).replace(microsecond=0)
-    judgement = judge(ending, code, past=known.past, memory=memory, is_recorded=_is_recorded(result), now=now)
+    judgement = judge(ending, code, past=known.past, memory=memory, is_recorded=is_recorded, now=now)
     if place and judgement.memory != memory:
-        place.keep(judgement.memory)
+        _in_time(partial(place.keep, judgement.memory))
     error, shown, _ = speech
     if ending is Ending.FAULT:
         fault = error or (result.fault if result else None)
@@ -45,13 +50,13 @@ def hushed(
     return error, shown, _good_again(result, known.past, memory) if judgement.word is Word.GOOD_AGAIN else ""
 
 
-def hushed_in_time(command: str, code: ExitCode | Verdict, speech: Speech, settings: "Settings | None") -> Speech:
-    """Do the same for a process that waits for nothing any more: a disk that hangs is no memory."""
-    left: list[Speech] = []
-    thread = threading.Thread(target=lambda: left.append(hushed(command, code, None, speech, settings)), daemon=True)
-    thread.start()
-    thread.join(_PATIENCE)
-    return left[0] if left else speech
+def _in_time(deed: Callable[[], _T]) -> _T | None:
+    done: list[_T] = []
+    thread = threading.Thread(target=lambda: done.append(deed()), daemon=True)
+    with suppress(RuntimeError):  # no thread can be had
+        thread.start()
+        thread.join(_PATIENCE)
+    return done[0] if done else None
 
 
 def _ending(code: ExitCode | Verdict, result: Result | None) -> Ending:
@@ -62,24 +67,22 @@ def _ending(code: ExitCode | Verdict, result: Result | None) -> Ending:
     return Ending.GOOD if code in {ExitCode.OK, ExitCode.FOUND} else Ending.NEITHER
 
 
-def _is_recorded(result: Result | None) -> bool:
-    return isinstance(result, SnapshotResult) and result.recorded is not None
-
-
 def _good_again(result: Result | None, past: Past | None, memory: Memory | None) -> str:
     """Say what is over, with the record's own figures where there is one."""
-    if not isinstance(result, SnapshotResult) or past is None or past.since is None:
-        at = "" if not isinstance(result, SnapshotResult) else f": {result.snapshot_ts:%Y-%m-%d %H:%M} UTC"
-        return f"good again{at}, after failing since {memory.since:%Y-%m-%d %H:%M} UTC" if memory else "good again"
-    again = f"good again: {result.snapshot_ts:%Y-%m-%d %H:%M} UTC"
+    words = "good again"
+    if isinstance(result, SnapshotResult):
+        words += f": {result.snapshot_ts:%Y-%m-%d %H:%M} UTC"
+        if past is not None:
+            return f"{words}, {_lost(past, result.snapshot_ts)}"
+    return f"{words}, after failing since {memory.since:%Y-%m-%d %H:%M} UTC" if memory else words
+
+
+def _lost(past: Past, minute: datetime) -> str:
     if not past.minutes:
-        return f"{again}, and no minute is lost"
-    day = "" if past.since.date() == result.snapshot_ts.date() else f"{past.since:%Y-%m-%d} "
-    lost = f", {past.gaps} of them without a row" if past.gaps else ""
-    return (
-        f"{again}, after {past.minutes} minute{'s'[: past.minutes != 1]} not recorded well"
-        f" since {day}{past.since:%H:%M}{lost}"
-    )
+        return "and no minute is lost"
+    since = format(past.since, "%H:%M" if past.since.date() == minute.date() else "%Y-%m-%d %H:%M")
+    gaps = f", {past.gaps} of them without a row" if past.gaps else ""
+    return f"after {past.minutes} minute{'s' * (past.minutes != 1)} not recorded well since {since}{gaps}"
 
 
 def _place(command: str, settings: "Settings | None") -> Place | None:
