@@ -25,6 +25,7 @@ from hlctl.jobs.interrupt import Interrupt, Terminated, raising
 from hlctl.watchdog import watchdog
 
 if TYPE_CHECKING:
+    from hlctl.memory import Place
     from hlctl.results import Result
     from hlctl.settings import Settings
 
@@ -42,6 +43,12 @@ class Invocation:
     log_format: logs.Format | None
     interrupted: Interrupt  # by a signal that came before there was a job to end
     settings: "Settings | None" = None  # once they are read
+
+    def memory_of(self, command: str) -> "Place | None":
+        """Return where a command keeps in mind what it told."""
+        from hlctl import quiet
+
+        return quiet.place_of(command, self.settings, has_file=self.config is not None or "HLCTL_CONFIG" in os.environ)
 
 
 def finish(
@@ -85,7 +92,6 @@ def finish(
         error = bug(exc)
     is_good = result is not None and result.exit_code is ExitCode.OK
     show_result = error is None and not (ctx.obj.quiet and is_good and not is_answer)
-    scheduled = ctx.obj if is_scheduled else None
     raise typer.Exit(
         _report(
             command,
@@ -94,7 +100,7 @@ def finish(
             as_json=as_json,
             as_check=as_check,
             show_result=show_result,
-            scheduled=scheduled,
+            scheduled=ctx.obj if is_scheduled else None,
         )
     )
 
@@ -135,7 +141,8 @@ def _report(
             if scheduled is not None:
                 from hlctl import quiet
 
-                error, shown, news = quiet.hushed(command, code, result, (error, shown, news), scheduled.settings)
+                place = scheduled.memory_of(command)
+                error, shown, news = quiet.hushed(code, result, (error, shown, news), place)
             _speak(command, code, error, shown, news)
     return code
 
@@ -183,7 +190,7 @@ def _let_the_watchdog_be_quiet(command: str, invocation: Invocation) -> None:
 
     def say(code: int, words: str) -> tuple[int, TextIO, str]:
         speech = (HlctlError(words), None, "")
-        error, *_ = quiet.hushed(command, ExitCode(code), None, speech, invocation.settings)
+        error, *_ = quiet.hushed(ExitCode(code), None, speech, invocation.memory_of(command))
         return usual(code, words) if error else (code, sys.stderr, "")
 
     watchdog.say = say

@@ -54,7 +54,7 @@ def clean(text: str) -> str:
 
 
 def begin(words: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Write in the format that the command line or else the environment names, until the settings are read.
+    """Log in the format that the command line or else the environment names, until the settings are read.
 
     What is wrong with either is told soon enough, in text if no format can be made out.
     """
@@ -62,6 +62,7 @@ def begin(words: Sequence[str], environ: Mapping[str, str]) -> None:
     spoken += [follower for word, follower in pairwise(words) if word == OPTION]
     choices = [*spoken, environ.get(SETTING, "")]
     run.format = next((known for known in get_args(Format) if known == choices[0]), "text")
+    log_from("warning")
 
 
 def written(level: str, text: str, *, message: str, code: int | None = None, remedy: str = "", cause: str = "") -> str:

@@ -27,14 +27,11 @@ Speech = tuple[HlctlError | None, Result | None, str]
 _T = TypeVar("_T")
 
 
-def hushed(
-    command: str, code: ExitCode | Verdict, result: Result | None, speech: Speech, settings: "Settings | None"
-) -> Speech:
+def hushed(code: ExitCode | Verdict, result: Result | None, speech: Speech, place: Place | None) -> Speech:
     """Return what is left of a speech, and keep in mind what was said; all of it where somebody watches."""
     if sys.stderr.isatty() or logging.root.isEnabledFor(logging.DEBUG):
         return speech
     ending = _ending(code, result)
-    place = _place(command, settings)
     memory = _in_time(place.recall) if place else None
     is_recorded = isinstance(result, SnapshotResult) and result.recorded is not None
     now = datetime.now(UTC).replace(microsecond=0)
@@ -85,15 +82,23 @@ def _lost(past: Past, minute: datetime) -> str:
     return f"after {past.minutes} minute{'s' * (past.minutes != 1)} not recorded well since {since}{gaps}"
 
 
-def _place(command: str, settings: "Settings | None") -> Place | None:
-    """Return where the memory is: with settings that cannot be read, where the environment says."""
-    from hlctl import settings as sources  # noqa: PLC0415 - an error before they were read may need no more
+def place_of(command: str, settings: "Settings | None", *, has_file: bool) -> Place | None:
+    """Return where the memory of a command is; None if nobody can know.
 
-    folder = settings.data_dir if settings else Path(os.environ.get("HLCTL_DATA_DIR", ""))
-    if settings is None and not (folder and folder.is_absolute() and folder.is_dir()):
-        folder = None
+    With settings that cannot be read it is where the environment says; a settings file (`has_file`) might say otherwise
+    once it is mended, and what was kept elsewhere until then would never be taken back.
+    """
+    from hlctl.settings import default_data_dir  # noqa: PLC0415 - whose command line is wrong may never have loaded it
+
+    folder = settings.data_dir if settings else None
+    if settings is None and (named := os.environ.get("HLCTL_DATA_DIR")) is not None:
+        folder = Path(named)
+        if not (folder.is_absolute() and folder.is_dir()):
+            return None
+    elif settings is None and has_file:
+        return None
     try:
-        folder = folder or sources.default_data_dir()
+        folder = folder or default_data_dir()
     except ConfigurationError:
         return None
     return Place(folder, command, makes=settings is not None and settings.database_url is not None)
