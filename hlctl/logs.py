@@ -128,8 +128,11 @@ def _one(exc: BaseException) -> str:
 
 def log_from(level: str) -> None:
     """Log to stderr from this level on: debug, info, warning or error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Discreet())
-    logging.basicConfig(handlers=[handler])  # the first time only
+    if (
+        not logging.root.handlers
+    ):  # one that is thrown away is cleaned up, where a signal would be lost with a traceback
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Discreet())
+        logging.root.addHandler(handler)
     logging.root.setLevel(level.upper())
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # it prints the path, where providers put their keys

@@ -33,6 +33,7 @@ M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
 
 README = Path(__file__).parents[2] / "README.md"
 COMMAND = Path(sys.executable).with_name("hlctl")
+SCHEDULED = {"snapshot", "refresh-universe", "verify", "prune"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Ran:
 class Hlctl:
     """Runs the command with its own environment and an empty HOME.
 
-    Each run has a data directory of its own unless the settings name one: it remembers no outage, and tells all of it.
+    Each run of a command that remembers what it told of an outage has a data directory of its own, and so remembers
+    nothing, unless the settings name one.
     """
 
     settings: dict[str, str]
@@ -65,7 +67,9 @@ class Hlctl:
     def start(self, *args: str, before: Sequence[str] = (), **settings: str) -> subprocess.Popen[str]:
         """Start the command, with words `before` it as `env` or `unshare` take it, and return the process."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HLCTL_", "PG"))}
-        own = {"HOME": str(self.home), "HLCTL_DATA_DIR": str(self.home / f"data{len(self.started)}")}
+        own = {"HOME": str(self.home)}
+        if not SCHEDULED.isdisjoint(args):
+            own["HLCTL_DATA_DIR"] = str(self.home / f"data{len(self.started)}")
         process = subprocess.Popen(
             [*before, *self.command, *args],
             env={**kept, **own, **self.settings, **settings},
