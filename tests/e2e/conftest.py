@@ -146,6 +146,24 @@ def rows_of(database: str) -> Callable[..., list[tuple[Any, ...]]]:
     return run
 
 
+def good_again(rows: Callable[..., list[tuple[Any, ...]]], minute: datetime, *, is_remembered: bool = False) -> str:
+    """Return a pattern of what a good `minute` has to say on stderr: one line if it ends an outage, else nothing.
+
+    The record tells of an outage if the minute before is not a success, or the host that runs it remembers one.
+    """
+    before = "SELECT status FROM ingest_runs WHERE snapshot_ts < %s ORDER BY snapshot_ts"
+    is_well = rows(
+        "SELECT FROM ingest_runs WHERE snapshot_ts = %s AND status = 'success'", minute - timedelta(minutes=1)
+    )
+    if rows(before, minute) and not is_well:
+        words = r", after \d+ minutes? not recorded well since .*"
+    elif is_remembered:
+        words = ", (after failing since .*|and no minute is lost)"
+    else:
+        return ""
+    return rf"hlctl snapshot: good again: {minute:%F %H:%M} UTC{words}\n"
+
+
 def start_slowly(hlctl: Hlctl, exchange: sim.Exchange, asked: int, **settings: str) -> Callable[[], Ran]:
     """Start a snapshot, return once the exchange has been asked so often; the function returned waits for its end."""
     exchange.misbehave(None, sim.Fault(delay=0.05))
@@ -264,16 +282,11 @@ def next_minute_is_good(
     It lets the exchange behave, records the minute after `minute`, which says that it is the first good one if it is,
     compares every stored cell with the journal, and verifies the whole record once all of it is final.
     """
-    is_out = (
-        "SELECT count(*) > 0 AND NOT coalesce(bool_or(snapshot_ts = %s AND status = 'success'), false)"
-        " FROM ingest_runs WHERE snapshot_ts <= %s"
-    )
 
     def check(minute: datetime = M) -> None:
         exchange.behave()
         at(minute=after(minute))
-        again = rf"hlctl snapshot: good again: {after(minute):%F %H:%M} UTC, after \d+ minutes? not recorded well .*\n"
-        expected = again if rows(is_out, minute, minute) == [(True,)] else ""
+        expected = good_again(rows, after(minute))
         ran = with_universe("snapshot")
         assert ran.code == 0
         assert re.fullmatch(expected, ran.err), ran.err
