@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from difflib import get_close_matches
@@ -17,6 +18,7 @@ from dotenv.parser import parse_stream
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from hlctl import logs
 from hlctl.errors import ConfigurationError
 
 PREFIX = "HLCTL_"
@@ -144,7 +146,8 @@ class Settings(BaseSettings):
         default=None, description="PostgreSQL 15 to 18; unset: the embedded server"
     )
     data_dir: Annotated[Path, AfterValidator(_directory)] | None = Field(
-        default=None, description="where the embedded server lives; unset: the system's usual place"
+        default=None,
+        description="where the embedded server and the memory of an outage live; unset: the system's usual place",
     )
     api_url: WebAddress = Field(default="https://api.hyperliquid.xyz", description="base of the exchange's /info")
     leaderboard_url: WebAddress = Field(
@@ -170,6 +173,7 @@ class Settings(BaseSettings):
         default=None, ge=1, le=36_500, description="whole days of cells that prune keeps; unset: only --keep says"
     )
     log_level: LogLevel = Field(default="warning", description="debug, info, warning or error")
+    log_format: logs.Format = Field(default="text", description="text, or json: one object a line on stderr")
 
     @model_validator(mode="after")
     def _figures_fit_together(self) -> "Settings":
@@ -178,6 +182,22 @@ class Settings(BaseSettings):
         if 0 < self.rate_limit <= _ONE_STATE:
             raise ValueError(f"HLCTL_RATE_LIMIT must be 0, for none, or more than {_ONE_STATE}: one request weighs 2")
         return self
+
+
+def default_data_dir() -> Path:
+    """Return where hlctl keeps what is its own unless HLCTL_DATA_DIR says otherwise.
+
+    Raises ConfigurationError if the user has no home directory.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/hlctl")
+    from platformdirs import user_data_path  # noqa: PLC0415 - root never loads it
+
+    with suppress(RuntimeError):  # neither HOME nor an entry in passwd
+        path = user_data_path("hlctl", appauthor=False)
+        if path.is_absolute():
+            return path
+    raise ConfigurationError("this user has no home directory", remedy="set HLCTL_DATA_DIR to a directory")
 
 
 KNOWN = frozenset(

@@ -28,7 +28,7 @@ from hlctl.jobs.snapshot import OTHER_FILES
 from hlctl.jobs.universe import connect
 from hlctl.model import MissingReason, Source
 from hlctl.results import DoctorResult
-from hlctl.settings import PREFIX, SECRETS, Settings, Sources
+from hlctl.settings import PREFIX, SECRETS, Settings, Sources, default_data_dir
 from hlctl.transport import RequestFailedError
 
 PATIENCE = 12.0
@@ -164,7 +164,7 @@ def _look_at_database(loaded: Settings, seen: _Seen) -> None:
 def _own_server(loaded: Settings, seen: _Seen) -> str | None:
     """Look at the embedded server and its disk; return its URL if it answers."""
     try:
-        data_dir = loaded.data_dir or embedded.default_data_dir()
+        data_dir = loaded.data_dir or default_data_dir()
         found = embedded.status(data_dir)
     except HlctlError as exc:
         seen.add(problem(CheckId.EMBEDDED_SERVER, str(exc), exc.remedy))
@@ -334,6 +334,6 @@ def _look_at_files(sources: Sources, seen: _Seen) -> None:
     if f"{PREFIX}DATABASE_URL" not in sources.given:
         data_dir = sources.given.get(f"{PREFIX}DATA_DIR")
         with suppress(ConfigurationError):
-            folder = Path(data_dir.value or "") if data_dir else embedded.default_data_dir()
+            folder = Path(data_dir.value or "") if data_dir else default_data_dir()
             files.append(machine.private_file(folder, "data directory"))
     seen.add(on_machine.permissions([file for file in files if file is not None], user=os.geteuid()))

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 
-from hlctl import __version__, db, store
+from hlctl import __version__, db, logs, memory, store
 from hlctl.clock import RunClock
-from hlctl.errors import DatabaseUnusableError, ExitCode, HlctlError, InterruptedRunError, MinuteMissedError
+from hlctl.errors import BusyError, DatabaseUnusableError, ExitCode, HlctlError, InterruptedRunError, MinuteMissedError
 from hlctl.exchange import Exchange, Fetch
 from hlctl.jobs import interrupt
 from hlctl.jobs.database import is_embedded, opened, prepare
@@ -88,7 +88,7 @@ class _Run:
 
     settings: Settings
     started: float = field(default_factory=time.monotonic)
-    attempt_id: UUID = field(default_factory=uuid4)
+    attempt_id: UUID = field(default_factory=logs.run_id)
     interrupted: interrupt.Interrupt = field(default_factory=interrupt.Interrupt)
     taken: _Taken | None = None
     asking: _Asking | None = None
@@ -197,6 +197,7 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
             else:
                 store.retake_minute(conn, taken.minute, needed=run.answers is None)
             taken.clock = _wait_until(conn, taken, run.interrupted)
+            memory.known.past = store.read_past(conn, taken.minute)
             task = store.list_task(conn, taken.minute)
             if not task.wallets or taken.until(0) > 0:
                 return None
@@ -217,7 +218,12 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
 
 def _take(conn: db.Connection, *, lead: timedelta) -> _Taken:
     """Take the minute. Raises BusyError."""
-    taken = store.take_minute(conn, lead=lead)
+    try:
+        taken = store.take_minute(conn, lead=lead)
+    except BusyError:
+        memory.known.past = store.read_past(conn, store.read_clock(conn).replace(second=0, microsecond=0))
+        raise
+    logs.run.minute = taken.minute
     return _Taken(taken.minute, RunClock(taken.at))
 
 

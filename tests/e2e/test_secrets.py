@@ -507,7 +507,7 @@ def run(hlctl: Hlctl, path: Way, settings: dict[str, str], *options: str) -> Ran
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc, to see command lines")
 @pytest.mark.parametrize("name", PATHS)
 def test_no_secret_is_seen_on_this_path(secretive: World, tmp_path: Path, name: str) -> None:
-    """Not in what the command prints, in text or JSON; nor in the server's log, its sessions, or any command line."""
+    """Not in what the command prints and logs, in text or JSON; nor in the server's log, sessions or command lines."""
     path = PATHS[name]
     settings = {
         "HLCTL_DATABASE_URL": secretive.url(secretive.ready),
@@ -524,7 +524,7 @@ def test_no_secret_is_seen_on_this_path(secretive: World, tmp_path: Path, name: 
     before = len(secretive.server.log())
     with Watcher(secretive.server) as watcher:
         shown = run(hlctl, path, {})
-        told = run(hlctl, path, {}, "--json")
+        told = run(hlctl, path, {"HLCTL_LOG_FORMAT": "json"}, "--json")
     assert (shown.code, told.code) == (path.code, path.code), shown.err + told.err
     assert told.document["exit_code"] == path.code
     assert watcher.rounds > 1

@@ -16,7 +16,7 @@ TESTS = Path(__file__).parents[1]
 FLOORS = (
     {"hlctl"},
     {"hlctl.errors"},
-    {"hlctl.model", "hlctl.logs"},
+    {"hlctl.model", "hlctl.logs", "hlctl.outage"},
     {
         "hlctl.clock",
         "hlctl.watchdog",
@@ -28,7 +28,7 @@ FLOORS = (
         "hlctl.epilog",
     },
     {"hlctl.checks.database", "hlctl.checks.machine"},
-    {"hlctl.db", "hlctl.transport", "hlctl.settings", "hlctl.cellfile"},
+    {"hlctl.db", "hlctl.transport", "hlctl.settings", "hlctl.cellfile", "hlctl.memory"},
     {"hlctl.binaries", "hlctl.archive", "hlctl.machine"},
     {"hlctl.cluster"},
     {"hlctl.embedded", "hlctl.exchange", "hlctl.oddities"},
@@ -54,7 +54,7 @@ FLOORS = (
         "hlctl.jobs.config",
         "hlctl.jobs.version",
     },
-    {"hlctl.render.text", "hlctl.render.check", "hlctl.jobs.demo", "hlctl.jobs.doctor", "hlctl.watch"},
+    {"hlctl.render.text", "hlctl.render.check", "hlctl.jobs.demo", "hlctl.jobs.doctor", "hlctl.watch", "hlctl.quiet"},
     {"hlctl.boundary"},
     {"hlctl.cli_server", "hlctl.cli_setup"},
     {"hlctl.cli"},

@@ -51,6 +51,7 @@ def test_the_defaults_are_the_documented_ones(monkeypatch: pytest.MonkeyPatch) -
         "stale_after": 180,
         "retention_days": None,
         "log_level": "warning",
+        "log_format": "text",
     }
 
 
