@@ -21,7 +21,7 @@ from hlctl.errors import (
     MinuteMissedError,
     Verdict,
 )
-from hlctl.jobs.interrupt import Interrupt, Terminated, raising
+from hlctl.jobs.interrupt import Interrupt, Terminated, ignored, raising
 from hlctl.watchdog import watchdog
 
 if TYPE_CHECKING:
@@ -32,14 +32,15 @@ if TYPE_CHECKING:
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document, on failure too.")]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Invocation:
-    """The options that stand before the command."""
+    """The options that stand before the command, and what became of them."""
 
     config: Path | None
     quiet: bool
     log_level: str | None
     interrupted: Interrupt  # by a signal that came before there was a job to end
+    settings: "Settings | None" = None  # once they are read
 
 
 def finish(
@@ -49,12 +50,14 @@ def finish(
     as_json: bool,
     is_answer: bool = False,
     as_check: bool = False,
+    is_scheduled: bool = False,
     command: str = "",
 ) -> None:
     """Run a job, print what it returned or why it could not, and exit with the code of what was committed.
 
     An answer is what its command is for, and is printed even with --quiet. A check is a monitoring plugin's: see
-    `_code`. None has printed itself. `command` is its name, if not as was typed.
+    `_code`. What is scheduled is told of where the settings say. None has printed itself. `command` is its name, if not
+    as was typed.
     """
     result: Result | None = None
     error: HlctlError | None = None
@@ -79,7 +82,24 @@ def finish(
         error = bug(exc)
     is_good = result is not None and result.exit_code is ExitCode.OK
     show_result = error is None and not (ctx.obj.quiet and is_good and not is_answer)
-    raise typer.Exit(_report(command, result, error, as_json=as_json, as_check=as_check, show_result=show_result))
+    code = _report(command, result, error, as_json=as_json, as_check=as_check, show_result=show_result)
+    if is_scheduled and ctx.obj.settings is not None:
+        _tell_elsewhere(ctx.obj.settings, command, code, result, error)
+    raise typer.Exit(code)
+
+
+def _tell_elsewhere(
+    settings: "Settings", command: str, code: int, result: "Result | None", error: HlctlError | None
+) -> None:
+    """Write the metrics file and send the ping, if the settings name them: all is said and settled before."""
+    if settings.metrics_file is None and settings.ping_url is None:
+        return
+    flush()
+    ignored()
+    with suppress(Exception):  # it catches what it can; the rest, an import say, must not change the exit code either
+        from hlctl.jobs import aftermath
+
+        aftermath.follow(settings, command, code, result, error)
 
 
 def _code(result: "Result | None", error: HlctlError | None, *, as_check: bool) -> ExitCode | Verdict:
@@ -160,7 +180,7 @@ def settings_of(ctx: typer.Context) -> "Settings":
     """Load the settings of an invocation; the log level of the command line outranks theirs."""
     from hlctl import settings
 
-    loaded = settings.load(ctx.obj.config)
+    loaded = ctx.obj.settings = settings.load(ctx.obj.config)
     if ctx.obj.log_level is None:
         log_from(loaded.log_level)
     return loaded

@@ -132,7 +132,7 @@ def refresh_universe(
             return universe.refresh_if_due(settings, force=force)
         return universe.refresh_universe(settings, force=force)
 
-    finish(ctx, job, as_json=as_json, is_answer=dry_run)
+    finish(ctx, job, as_json=as_json, is_answer=dry_run, is_scheduled=not dry_run)
 
 
 @app.command(
@@ -155,7 +155,7 @@ def snapshot(
         with progress_bar("asking the exchange", wanted=not as_json) as progress:
             return snapshots.snapshot(settings_of(ctx), align=align, progress=progress)
 
-    finish(ctx, job, as_json=as_json)
+    finish(ctx, job, as_json=as_json, is_scheduled=True)
 
 
 @app.command(
@@ -220,7 +220,7 @@ def verify(  # noqa: PLR0917 - typer's signature
         with progress_bar("asking the record", wanted=not as_json) as progress:
             return audits.verify(settings_of(ctx), asked, progress=progress)
 
-    finish(ctx, job, as_json=as_json)
+    finish(ctx, job, as_json=as_json, is_scheduled=True)
 
 
 @app.command("prune", epilog=ends("hlctl prune --keep 30d --dry-run", ExitCode.DATABASE, ExitCode.SETUP, ExitCode.BUSY))
@@ -245,7 +245,7 @@ def prune(
         with progress_bar("dropping days", wanted=not as_json) as progress:
             return pruning.prune(settings_of(ctx), keep=keep, dry_run=dry_run, progress=progress)
 
-    finish(ctx, job, as_json=as_json, is_answer=dry_run)
+    finish(ctx, job, as_json=as_json, is_answer=dry_run, is_scheduled=not dry_run)
 
 
 @app.command("export", epilog=ends("hlctl export --day 2026-01-06", ExitCode.FOUND, ExitCode.DATABASE, ExitCode.SETUP))

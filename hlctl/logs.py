@@ -7,11 +7,19 @@ search for the secret would find. So of a traceback only places and types are wr
 import logging
 import sys
 import traceback
+from functools import cache
 from types import TracebackType
+from uuid import UUID, uuid4
 
 from hlctl.errors import HlctlError
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+@cache
+def run_id() -> UUID:
+    """Return the name of this process; the minute that it records carries it as `attempt_id`."""
+    return uuid4()
 
 
 class _Discreet(logging.Formatter):
