@@ -306,7 +306,8 @@ def _content(file: Path, what: str) -> str:
 
 def _with_secrets(given: Mapping[str, Given], problems: dict[str, ConfigurationError]) -> dict[str, Given]:
     """Put the secrets in the place of the names of their files."""
-    found = {name: value for name, value in given.items() if not name.endswith("_FILE")}
+    files = {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS}
+    found = {name: value for name, value in given.items() if name not in files}
     for field_name in SECRETS:
         name = f"{PREFIX}{field_name.upper()}"
         path = given.get(f"{name}_FILE")

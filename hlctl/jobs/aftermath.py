@@ -101,7 +101,7 @@ def _line(command: str, result: Result | None, error: HlctlError | None) -> str:
 
 
 def ping_code(code: int) -> int | None:
-    """Return the exit status to report: 0 for a partial minute, which is a good one; None, for a busy run is no news."""
+    """Return the exit status to report: 0 for a partial minute, which is a good one; None, nothing, for a busy run."""
     if code == ExitCode.BUSY:
         return None
     return 0 if code == ExitCode.PARTIAL else code
