@@ -1,25 +1,27 @@
 -- What the metrics file says of the record, as one row. Columns are metrics.Facts'. Cells are not read: their runs counted
 -- them, and how much room they take stands in the catalogs.
 WITH judged AS MATERIALIZED (
-  SELECT health_state, judged_at, last_good_snapshot_ts FROM v_latest_health),
+  SELECT health_state, last_good_snapshot_ts, date_bin('1 minute', judged_at, 'epoch') AS current FROM v_latest_health),
+recent AS MATERIALIZED (  -- an hour has no more of them
+  SELECT * FROM ingest_runs ORDER BY snapshot_ts DESC LIMIT 60),
 newest AS (
-  SELECT * FROM ingest_runs ORDER BY snapshot_ts DESC LIMIT 1),
+  SELECT * FROM recent ORDER BY snapshot_ts DESC LIMIT 1),
 in_force AS (
   SELECT as_of_ts, entered_count, exited_count FROM wallet_universe_runs WHERE status = 'success' ORDER BY run_id DESC LIMIT 1),
-hour AS (  -- as list_last_hour: the current minute counts once it is recorded, and none before the first
+hour AS (  -- as list_last_hour has it: the current minute counts once it is recorded, and none before the first
   SELECT coalesce(r.status, 'gap') AS status, count(*)::int AS minutes
     FROM judged
    CROSS JOIN (SELECT min(snapshot_ts) AS first FROM ingest_runs) AS record
-   CROSS JOIN generate_series(date_bin('1 minute', judged_at, 'epoch') - interval '59 min',
-                              date_bin('1 minute', judged_at, 'epoch'), interval '1 min') AS m (minute)
-    LEFT JOIN ingest_runs r ON r.snapshot_ts = m.minute
+   CROSS JOIN generate_series(judged.current - interval '59 min', judged.current, interval '1 min') AS m (minute)
+    LEFT JOIN recent r ON r.snapshot_ts = m.minute
    WHERE m.minute >= record.first
-     AND (m.minute < date_bin('1 minute', judged_at, 'epoch') OR r.status IS NOT NULL)
+     AND (m.minute < judged.current OR r.status IS NOT NULL)
    GROUP BY 1),
 odd AS (
   SELECT a.anomaly_type, count(*)::int AS cells
     FROM judged
-    JOIN snapshot_anomalies a ON a.snapshot_ts >= date_bin('1 minute', judged_at, 'epoch') - interval '59 min'
+    JOIN recent r ON r.snapshot_ts >= judged.current - interval '59 min'
+    JOIN snapshot_anomalies a ON a.snapshot_ts = r.snapshot_ts
    GROUP BY 1)
 SELECT judged.health_state, judged.last_good_snapshot_ts AS last_good_ts,
        newest.snapshot_ts AS newest_ts, newest.status, newest.coverage_pct, newest.wallets_expected,

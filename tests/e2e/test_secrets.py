@@ -185,7 +185,7 @@ def ping(answer: bytes | Callable[[bytes], bytes], *, delay: float = 0.0) -> Way
         base = world.answering(answer, delay=delay)["HLCTL_API_URL"].removesuffix(f"/{API_TOKEN}")
         return {"HLCTL_PING_URL": f"{base}/{PING_TOKEN}"}
 
-    return Way(0, ("snapshot",), spoil)
+    return Way(4, ("snapshot",), spoil)
 
 
 def board(answer: bytes | Callable[[bytes], bytes]) -> Way:
@@ -391,10 +391,10 @@ PATHS: dict[str, Way] = {
     "a leaderboard that repeats it in JSON": board(echo_body),
     "a leaderboard that is not there": Way(4, ("refresh-universe",), lambda _world: refusing()),
     # the ping
-    "a ping to nobody": Way(0),
-    "a ping to a host nobody knows": Way(0, spoil=setting(HLCTL_PING_URL=f"https://no-such-host.invalid/{PING_TOKEN}")),
+    "a ping to nobody": Way(4),
+    "a ping to a host nobody knows": Way(4, spoil=setting(HLCTL_PING_URL=f"https://no-such-host.invalid/{PING_TOKEN}")),
     "a ping without TLS": Way(
-        0,
+        4,
         spoil=lambda world: {
             "HLCTL_PING_URL": ping(http("200 OK")).spoil(world)["HLCTL_PING_URL"].replace("http:", "https:")
         },
