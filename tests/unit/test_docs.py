@@ -120,7 +120,7 @@ def test_what_was_told_of_a_failure_is_told_to_be_over_once() -> None:
         assert f"ExecStartPost=/usr/bin/{after}" in told
         assert {"RuntimeDirectory=hlctl-failed", "RuntimeDirectoryPreserve=yes"} <= set(told)
         assert "LogLevelMax=notice" in told, "else the journal has a line for every minute in which nothing happens"
-    assert f'ExecCondition=/usr/bin/test "${{MONITOR_EXIT_STATUS}}" != {ExitCode.BUSY.value}' in recovery
+    assert f'ExecStartPre=/usr/bin/test "${{MONITOR_EXIT_STATUS}}" != {ExitCode.BUSY.value}' in recovery
     postgres = (ROOT / "systemd" / "hlctl-postgres.service").read_text()
     assert f"ExecStartPost=/usr/bin/rm -f {flag.replace('%i', '%n')}" in postgres
 
