@@ -70,12 +70,8 @@ def follow(settings: Settings, command: str, code: int, result: Result | None, e
 
 def _failure(step: Callable[[], None]) -> str:
     """Return why a step failed, in words that hold no secret; empty if it did not."""
-    from hlctl.transport import RequestFailedError  # noqa: PLC0415 - `verify` has no other use for it
-
     try:
         step()
-    except RequestFailedError as exc:
-        return exc.reason.value  # its words are about the exchange
     except OSError as exc:
         return exc.strerror or type(exc).__name__
     except HlctlError as exc:
@@ -108,18 +104,21 @@ def ping_code(code: int) -> int | None:
 
 
 def _ping(settings: Settings, command: str, code: int, line: str) -> None:
-    """Report a snapshot's exit status. Raises RequestFailedError, ConfigurationError."""
+    """Report a snapshot's exit status. Raises HlctlError, with the reason in one word."""
     reported = ping_code(code)
     if settings.ping_url is None or command != "snapshot" or reported is None:
         return
-    from hlctl.transport import Transport  # noqa: PLC0415 - as above
+    from hlctl.transport import RequestFailedError, Transport  # noqa: PLC0415 - only a ping needs it
 
     with closing(Transport(connections=1)) as transport:
         base = settings.ping_url.get_secret_value().rstrip("/")
         post = transport.post_template(f"{base}/{reported}?rid={logs.run_id()}")
         post.headers.update({"Content-Type": "text/plain; charset=utf-8", "Accept": "*/*"})
         body = line.strip().encode()[:_LONGEST_BODY].decode(errors="ignore").encode()  # whole characters
-        transport.post(post, body, seconds=_PING, limit=_LONGEST_REPLY)
+        try:
+            transport.post(post, body, seconds=_PING, limit=_LONGEST_REPLY)
+        except RequestFailedError as exc:
+            raise HlctlError(exc.reason.value) from exc  # its words are about the exchange
 
 
 # The metrics file.
