@@ -60,7 +60,7 @@ def follow(settings: Settings, command: str, code: int, result: Result | None, e
         watchdog.end_in(_LONGEST, code, "")
     steps: dict[str, Callable[[], None]] = {
         # First, for who does not hear of a snapshot in time takes it for dead.
-        "the ping was not delivered": lambda: _ping(settings, command, code, _line(command, result, error)),
+        "the ping was not delivered": lambda: _ping(settings, command, code, result, error),
         "the metrics file was not written": lambda: _write_metrics(settings, run),
     }
     problems = [f"{words}: {why}" for words, step in steps.items() if (why := _failure(step))]
@@ -103,7 +103,7 @@ def ping_code(code: int) -> int | None:
     return 0 if code == ExitCode.PARTIAL else code
 
 
-def _ping(settings: Settings, command: str, code: int, line: str) -> None:
+def _ping(settings: Settings, command: str, code: int, result: Result | None, error: HlctlError | None) -> None:
     """Report a snapshot's exit status. Raises HlctlError, with the reason in one word."""
     reported = ping_code(code)
     if settings.ping_url is None or command != "snapshot" or reported is None:
@@ -114,7 +114,8 @@ def _ping(settings: Settings, command: str, code: int, line: str) -> None:
         base = settings.ping_url.get_secret_value().rstrip("/")
         post = transport.post_template(f"{base}/{reported}?rid={logs.run_id()}")
         post.headers.update({"Content-Type": "text/plain; charset=utf-8", "Accept": "*/*"})
-        body = line.strip().encode()[:_LONGEST_BODY].decode(errors="ignore").encode()  # whole characters
+        line = _line(command, result, error).strip()
+        body = line.encode()[:_LONGEST_BODY].decode(errors="ignore").encode()  # whole characters
         try:
             transport.post(post, body, seconds=_PING, limit=_LONGEST_REPLY)
         except RequestFailedError as exc:
