@@ -21,7 +21,7 @@ from hlctl.errors import (
     MinuteMissedError,
     Verdict,
 )
-from hlctl.jobs.interrupt import Interrupt, Terminated, raising
+from hlctl.jobs.interrupt import Interrupt, Terminated, ignored, raising
 from hlctl.watchdog import watchdog
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def finish(
     """Run a job, print what it returned or why it could not, and exit with the code of what was committed.
 
     An answer is what its command is for, and is printed even with --quiet. A check is a monitoring plugin's: see
-    `_code`. What is scheduled says little where nobody watches: see `quiet`. None has printed itself. `command` is its
-    name, if not as was typed.
+    `_code`. What is scheduled says little where nobody watches, see `quiet`, and is told of where the settings say.
+    None has printed itself. `command` is its name, if not as was typed.
     """
     result: Result | None = None
     error: HlctlError | None = None
@@ -92,17 +92,32 @@ def finish(
         error = bug(exc)
     is_good = result is not None and result.exit_code is ExitCode.OK
     show_result = error is None and not (ctx.obj.quiet and is_good and not is_answer)
-    raise typer.Exit(
-        _report(
-            command,
-            result,
-            error,
-            as_json=as_json,
-            as_check=as_check,
-            show_result=show_result,
-            scheduled=ctx.obj if is_scheduled else None,
-        )
+    code = _report(
+        command,
+        result,
+        error,
+        as_json=as_json,
+        as_check=as_check,
+        show_result=show_result,
+        scheduled=ctx.obj if is_scheduled else None,
     )
+    if is_scheduled and ctx.obj.settings is not None:
+        _tell_elsewhere(ctx.obj.settings, command, code, result, error)
+    raise typer.Exit(code)
+
+
+def _tell_elsewhere(
+    settings: "Settings", command: str, code: int, result: "Result | None", error: HlctlError | None
+) -> None:
+    """Write the metrics file and send the ping, if the settings name them: all is said and settled before."""
+    if settings.metrics_file is None and settings.ping_url is None:
+        return
+    flush()
+    ignored()
+    with suppress(Exception):  # it catches what it can; the rest, an import say, must not change the exit code either
+        from hlctl.jobs import aftermath
+
+        aftermath.follow(settings, command, code, result, error)
 
 
 def _code(result: "Result | None", error: HlctlError | None, *, as_check: bool) -> ExitCode | Verdict:
@@ -222,12 +237,11 @@ def settings_of(ctx: typer.Context) -> "Settings":
     """Load the settings of an invocation; the log's level and format of the command line outrank theirs."""
     from hlctl import settings
 
-    loaded = settings.load(ctx.obj.config)
+    loaded = ctx.obj.settings = settings.load(ctx.obj.config)
     if ctx.obj.log_level is None:
         log_from(loaded.log_level)
     if ctx.obj.log_format is None:
         logs.run.format = loaded.log_format
-    ctx.obj.settings = loaded
     return loaded
 
 

@@ -47,6 +47,19 @@ def hushed(code: ExitCode | Verdict, result: Result | None, speech: Speech, plac
     return error, shown, _good_again(result, known.past, memory) if judgement.word is Word.GOOD_AGAIN else ""
 
 
+def is_news(place: Place | None, *, is_wrong: bool) -> bool:
+    """Tell whether to speak of what goes wrong beside the work: when it begins, and always where somebody watches."""
+    if place is None or sys.stderr.isatty() or logging.root.isEnabledFor(logging.DEBUG):
+        return is_wrong
+    memory = _in_time(place.recall)
+    now = datetime.now(UTC).replace(microsecond=0)
+    ending = Ending.FAULT if is_wrong else Ending.GOOD
+    judgement = judge(ending, ExitCode.SETUP, past=None, memory=memory, is_recorded=False, now=now)
+    if judgement.memory != memory:
+        _in_time(partial(place.keep, judgement.memory))
+    return judgement.word is Word.FAULT
+
+
 def _in_time(deed: Callable[[], _T]) -> _T | None:
     done: list[_T] = []
     thread = threading.Thread(target=lambda: done.append(deed()), daemon=True)

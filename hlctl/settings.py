@@ -23,7 +23,7 @@ from hlctl.errors import ConfigurationError
 
 PREFIX = "HLCTL_"
 CONFIG = "HLCTL_CONFIG"
-SECRETS = ("database_url", "api_authorization")
+SECRETS = ("database_url", "api_authorization", "ping_url")
 """Settings that may be given as a file, for systemd credentials: HLCTL_DATABASE_URL_FILE and so on."""
 
 _ONE_STATE = 2  # weight of one request; five sixths of a limit must hold at least one
@@ -34,7 +34,7 @@ _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII | re.IGNORECASE)
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-def _web_address(value: str) -> str:
+def _web_address(value: str, *, instead: str = "; use HLCTL_API_AUTHORIZATION") -> str:
     """Accept https anywhere and http on loopback; never user info, which would end up in logs."""
     if not value.isprintable() or " " in value:
         raise ValueError("must be one word of printable characters")
@@ -49,7 +49,7 @@ def _web_address(value: str) -> str:
     if not _is_host(host):
         raise ValueError("has a host name that cannot be one")
     if parts.username or parts.password:
-        raise ValueError("must not contain a user or password; use HLCTL_API_AUTHORIZATION")
+        raise ValueError(f"must not contain a user or password{instead}")
     if parts.query or parts.fragment:
         raise ValueError("must not contain a query or fragment")
     if parts.scheme == "http" and not _is_loopback(host):
@@ -80,6 +80,12 @@ def _is_loopback(host: str) -> bool:
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
+def _ping_address(value: SecretStr) -> SecretStr:
+    """Accept what `_web_address` does; its path is the secret."""
+    _web_address(value.get_secret_value(), instead="")
+    return value
+
+
 def _header_value(value: SecretStr) -> SecretStr:
     """Accept what an HTTP header can carry; the HTTP library's own message would show the secret."""
     text = value.get_secret_value()
@@ -108,6 +114,13 @@ def _connection_string(value: SecretStr) -> SecretStr:
     host_and_database = (after if at and "/" not in userinfo else rest).partition("?")[0]
     if " " in text or "@" in host_and_database:
         raise ValueError("has special characters that must be percent-encoded: @ is %40, / is %2F, a blank is %20")
+    return value
+
+
+def _metrics_file(value: Path) -> Path:
+    """Refuse what would mean another file wherever a command is started, and an address."""
+    if not value.is_absolute() or re.search(":/", str(value)):
+        raise ValueError("must be the whole path of a file, from / on")
     return value
 
 
@@ -171,6 +184,12 @@ class Settings(BaseSettings):
     stale_after: int = Field(default=180, ge=60, le=86_400, description="age in seconds at which the data is stale")
     retention_days: int | None = Field(
         default=None, ge=1, le=36_500, description="whole days of cells that prune keeps; unset: only --keep says"
+    )
+    metrics_file: Annotated[Path, AfterValidator(_metrics_file)] | None = Field(
+        default=None, description="file for Prometheus' node_exporter, written after each scheduled command"
+    )
+    ping_url: Annotated[SecretStr, AfterValidator(_ping_address)] | None = Field(
+        default=None, description="address that each snapshot reports its exit status to, as healthchecks.io takes it"
     )
     log_level: LogLevel = Field(default="warning", description="debug, info, warning or error")
     log_format: logs.Format = Field(default="text", description="text, or json: one object a line on stderr")
@@ -307,7 +326,8 @@ def _content(file: Path, what: str) -> str:
 
 def _with_secrets(given: Mapping[str, Given], problems: dict[str, ConfigurationError]) -> dict[str, Given]:
     """Put the secrets in the place of the names of their files."""
-    found = {name: value for name, value in given.items() if not name.endswith("_FILE")}
+    files = {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS}
+    found = {name: value for name, value in given.items() if name not in files}
     for field_name in SECRETS:
         name = f"{PREFIX}{field_name.upper()}"
         path = given.get(f"{name}_FILE")

@@ -47,7 +47,7 @@ _OF_DATABASE = (
 )  # fmt: skip
 _NEED_SETTINGS = (
     CheckId.DATABASE_REACHABLE, *_OF_DATABASE, CheckId.EMBEDDED_SERVER, CheckId.DISK, CheckId.EXCHANGE_REACHABLE,
-    CheckId.LEADERBOARD_REACHABLE, CheckId.CLOCK_DATABASE_EXCHANGE, CheckId.PROCESS_LIMITS,
+    CheckId.LEADERBOARD_REACHABLE, CheckId.CLOCK_DATABASE_EXCHANGE, CheckId.PROCESS_LIMITS, CheckId.METRICS_FILE,
 )  # fmt: skip
 _NOT_THERE_YET = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
 
@@ -85,6 +85,7 @@ def doctor(config: Path | None, *, root: Path = machine.ROOT, ask: machine.Ask =
         seen.add(ok(CheckId.SETTINGS, "every one is usable"))
         limit = machine.open_files()
         seen.add(on_machine.process_limits(limit, connections=loaded.max_concurrency, others=OTHER_FILES))
+        looks.append(lambda: seen.add(_look_at_metrics_file(loaded.metrics_file)))
         looks += [lambda: _look_at_database(loaded, seen), lambda: _look_at_exchange(loaded, seen)]
     if len(looks) == 1:
         seen.skip("the settings file cannot be read", CheckId.PERMISSIONS)
@@ -337,3 +338,12 @@ def _look_at_files(sources: Sources, seen: _Seen) -> None:
             folder = Path(data_dir.value or "") if data_dir else default_data_dir()
             files.append(machine.private_file(folder, "data directory"))
     seen.add(on_machine.permissions([file for file in files if file is not None], user=os.geteuid()))
+
+
+def _look_at_metrics_file(file: Path | None) -> Check:
+    if file is None:
+        return on_machine.metrics_file(None, is_there=False, is_writable=False)
+    folder = file.parent
+    return on_machine.metrics_file(
+        str(file), is_there=folder.is_dir(), is_writable=os.access(folder, os.W_OK | os.X_OK)
+    )

@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 
 from hlctl import __version__, db, logs, memory, store
-from hlctl.clock import RunClock
+from hlctl.clock import RunClock, phases
 from hlctl.errors import BusyError, DatabaseUnusableError, ExitCode, HlctlError, InterruptedRunError, MinuteMissedError
 from hlctl.exchange import Exchange, Fetch
 from hlctl.jobs import interrupt
@@ -145,6 +145,7 @@ def snapshot(settings: Settings, *, align: bool, progress: Progress) -> Snapshot
     DatabaseUnusableError if the database did not come back in time.
     """
     watchdog.end_in(_PREPARATION + _LAST_REPLY, ExitCode.DATABASE, "the database was not ready in time")
+    phases.begin("prepare")
     run = _Run(settings=settings)
     with closing(connect(settings)) as exchange, ExitStack() as signals:
         while True:
@@ -190,6 +191,7 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
         with db.transaction(conn):
             taken = run.taken
             if taken is None:
+                phases.begin("wait")
                 taken = run.taken = _take(conn, lead=MINUTE if align else START_LEAD)
                 _watch(run)
             elif found := store.find_attempt(conn, taken.minute, run.attempt_id):
@@ -202,8 +204,10 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
             if not task.wallets or taken.until(0) > 0:
                 return None
             if run.asking is None or run.answers is None:
+                phases.begin("fetch")
                 run.asking = _plan(conn, run.settings, exchange, taken, task)
                 run.answers = _ask(run.asking, run.interrupted, progress)
+                phases.begin("publish")
             recorded = _publish(conn, run, taken.minute, run.answers, run.asking.task, error=run.asking.plan.error)
             run.require_time(taken)
             run.committing = True
