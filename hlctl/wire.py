@@ -296,7 +296,7 @@ def _could_go_on(exc: json.JSONDecodeError) -> bool:
 
 
 def _row(row: object) -> LeaderboardRow | None:
-    """Read a leaderboard row; None if it cannot be: a missing month window counts as nothing earned, two as unreadable."""
+    """Read a leaderboard row; None if it cannot be. No month window counts as nothing earned."""
     try:
         address = row["ethAddress"]  # type: ignore[index]
         address = address[:2] + address[2:].lower()
