@@ -17,6 +17,10 @@ from tests.fuzz import trees
 from tests.fuzz.spoil import BOARD_FIELDS, BYTES, COINS, MINUTE_MS, STATE_FIELDS, TREES, TYPES, Draft, many, text
 from tests.fuzz.trees import Arr, Obj
 
+MIN_VALID = Decimal("0.90")
+LONGEST_ROW = 64 * 2**10
+"""Characters a row of the leaderboard may have."""
+
 RECORDED = Path(__file__).parents[3] / "shared" / "data" / "recorded"
 ASSETS = ("HYPE", "BTC", "ETH")
 
@@ -125,7 +129,7 @@ def _good_state(rng: Random, source: str) -> Any:
 
 def _good_board(rng: Random, source: str) -> Any:
     pool = pools().get(source) or pools()["simulated"]
-    rows = trees.copy(Arr(rng.sample(pool.rows, rng.choice((1, 3, 10, 11, 12)))))
+    rows = trees.copy(Arr(rng.sample(pool.rows, rng.choice((0, 1, 3, 10, 10, 11, 11, 12, 12)))))
     if source == "grammar":
         for row in rows:
             for slot in [slot for slot in trees.slots(row) if slot[2] in ("pnl", "roi", "vlm", "accountValue")]:
@@ -146,13 +150,15 @@ def make(kind: str, seed: int, index: int) -> Body:
         draft = Draft(rng, _grown(rng), fields, ["anything"])
     else:
         draft = Draft(rng, (_good_state if kind == "state" else _good_board)(rng, source), fields, [source])
+    comma, colon = rng.choice(((",", ":"), (",", ":"), (", ", ": "), (",\n  ", " : ")))
+    if kind == "board" and draft.tags == [source] and rng.random() < 0.005:
+        return _long(draft, comma, colon)
     steps: list[Any] = rng.choices(
         (*TREES[kind], *BYTES), (*TREES[kind].values(), *BYTES.values()), k=rng.choice((0, 1, 1, 1, 1, 2, 2, 3, 5))
     )
     for step in steps:
         if step in TREES[kind]:
             step(draft)
-    comma, colon = rng.choice(((",", ":"), (",", ":"), (", ", ": "), (",\n  ", " : ")))
     body = trees.write(draft.doc, comma, colon).encode("utf-8", "surrogatepass")
     if kind == "state" and rng.random() < 0.002:
         steps, body = [*steps, many], many(rng, body)
@@ -171,11 +177,25 @@ def make(kind: str, seed: int, index: int) -> Body:
     )
 
 
+def _long(draft: Draft, comma: str, colon: str) -> Body:
+    """Let a row be as long as one may be, or longer, and a good one otherwise."""
+    rng, rows = draft.rng, trees.child(draft.doc, "leaderboardRows")
+    row = Obj([['"unread"', '""'], *(rng.choice(rows) if rows else ())])
+    length = LONGEST_ROW + rng.choice((-1, 0, 1, 5000))
+    row[0][1] = f'"{"x" * (length - len(trees.write(row, comma, colon)))}"'
+    rows[:1] = [row]
+    content = trees.write(draft.doc, comma, colon).encode()
+    return Body(
+        content=content,
+        tags=(*draft.tags, "long_row"),
+        expect="bad_shape" if length > LONGEST_ROW else None,
+        cuts=_cuts(rng, len(content)),
+        size=rng.choice((1, 2, 5, 10, 11)),
+    )
+
+
 def _cuts(rng: Random, length: int) -> tuple[int, ...]:
     """Draw where a body is cut on its way: everywhere if it is short, else at a few places."""
     if length < 300:
         return tuple(range(1, length))
     return tuple(sorted({rng.randrange(1, length) for _ in range(rng.randint(0, 5))}))
-
-
-MIN_VALID = Decimal("0.90")

@@ -66,10 +66,13 @@ def _cells(held: Held) -> reference.Cells:
 
 
 def _refusal(case: bodies.Body, found: str, wanted: object) -> str | None:
+    if case.expect:
+        return None if found == case.expect else f"the reason is {found}, and it can only be {case.expect}"
     if not isinstance(wanted, Refused):
         return f"a false gap: {found}, and the reference has {wanted}"
-    reasons = {case.expect} if case.expect else wanted.reasons
-    return None if found in reasons else f"the reason is {found}, and the reference says {sorted(reasons)}"
+    return (
+        None if found in wanted.reasons else f"the reason is {found}, and the reference says {sorted(wanted.reasons)}"
+    )
 
 
 def board(case: bodies.Body) -> Verdict:
@@ -82,6 +85,8 @@ def board(case: bodies.Body) -> Verdict:
     except (wire.LeaderboardError, universe.RefusedError) as exc:
         rule = str(exc).partition(":")[0]
         return Verdict(rule, _refusal(case, rule, wanted))
+    if case.expect:
+        return Verdict("accepted", f"accepted, and it must be refused: {case.expect}")
     rows = [(row.address, row.month_pnl, row.month_roi, row.month_volume, row.account_value) for row in chosen.members]
     found = Ranking(tuple(rows), chosen.rows_seen, chosen.rows_rejected)
     same = str(found) == str(wanted)
@@ -227,7 +232,7 @@ KINDS = {
         frozenset(
             ("accepted", "bad_shape", "truncated", "no_rows", "too_many_rejected", "too_few_valid", "no_ranking")
         ),
-        frozenset(_STEPS["board"] | _SOURCES),
+        frozenset(_STEPS["board"] | _SOURCES | {"long_row"}),
     ),
     "config": Kind(
         lines.make_file,

@@ -131,7 +131,7 @@ def make_file(seed: int, index: int) -> File:
     if rng.random() < 0.1:
         step = rng.choice((spoil.cut, spoil.flip, spoil.splice, spoil.lead, spoil.encode))
         content, tags = step(rng, content), [*tags, step.__name__]
-    if rng.random() < 0.001:
+    if rng.random() < 0.004:
         content, tags = content + b"\n#" * 40_000, [*tags, "long"]
     return File(content, tuple(tags))
 

@@ -200,7 +200,7 @@ def coin_twice(draft: Draft) -> None:
     found = [slot for slot in trees.slots(draft.doc) if slot[2] == "coin"]
     if len(found) > 1:
         one, other = draft.rng.sample(found, 2)
-        trees.put(one, trees.get(other))
+        trees.put(one, trees.copy(trees.get(other)))
 
 
 def date(draft: Draft) -> None:
@@ -243,7 +243,7 @@ def address_twice(draft: Draft) -> None:
     if found:
         first = trees.get(draft.rng.choice(found))
         for slot in found if name == "pnl" else draft.rng.sample(found, 1):
-            trees.put(slot, first)
+            trees.put(slot, trees.copy(first))
 
 
 def windows(draft: Draft) -> None:
