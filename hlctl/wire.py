@@ -224,9 +224,7 @@ class _Text:
             raise LeaderboardError(f"too_big: more than {MAX_LEADERBOARD_BYTES // 2**20} MiB")
         try:
             fresh = self._utf8.decode(piece or b"", final=piece is None)
-        except UnicodeDecodeError as exc:
-            if exc.reason == _CUT_CHARACTER:
-                raise LeaderboardError("truncated: the document ends within a character") from None
+        except UnicodeDecodeError:
             raise LeaderboardError("bad_shape: the text is not UTF-8") from None
         self._buffer = self._buffer[self._at :] + fresh
         self._at = 0

@@ -168,6 +168,8 @@ def make(kind: str, seed: int, index: int) -> Body:
             body = step(rng, body)
     tags = (*draft.tags, *(step.__name__ for step in steps))
     was_cut = HARMLESS.union(["cut"]).issuperset(tags) and tags.count("cut") == 1 and 0 < len(body) < len(whole)
+    if kind == "board" and not _is_text(body):
+        was_cut = False  # a leaderboard that ends within a character is said to be no UTF-8
     return Body(
         content=body,
         tags=tags,
@@ -175,6 +177,14 @@ def make(kind: str, seed: int, index: int) -> Body:
         cuts=_cuts(rng, len(body)) if kind == "board" else (),
         size=rng.choice((1, 2, 5, 10, 11)),
     )
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _long(draft: Draft, comma: str, colon: str) -> Body:
