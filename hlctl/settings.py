@@ -28,7 +28,7 @@ _ONE_STATE = 2  # weight of one request; five sixths of a limit must hold at lea
 _URL_FORM = "postgresql://user:password@host:5432/database"
 _MAX_FILE_BYTES = 64 * 2**10
 _NAME = re.compile(rf"{PREFIX}[A-Z0-9_]*", re.ASCII)  # whatever else stands there may have a secret in it
-_AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(:[0-9]*)?", re.ASCII)
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+(%[\w.~-]+)?\]|[^\[\]:]*)(:[0-9]*)?", re.ASCII | re.IGNORECASE)
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII | re.IGNORECASE)
 
 LogLevel = Literal["debug", "info", "warning", "error"]

@@ -174,9 +174,11 @@ def _database(case: lines.Address) -> str | None:
         parts = conninfo_to_dict(case.value)
     except (psycopg.ProgrammingError, UnicodeError):  # what db.dial makes one line of
         return "libpq cannot read it, and it is encoded as it must be" if case.parts else None
-    # Without its colon a password is the user's name, and nobody can tell; a port that is no number goes nowhere.
+    # Without its colon a password is the user's name, without the @ behind it a host's or database's: nobody can tell.
+    # A port that is no number goes nowhere.
+    is_closed = "@" in case.value.partition(lines.CANARY)[2]
     astray = sorted(name for name, part in parts.items() if lines.CANARY in str(part) and name not in _UNSEEN)
-    if astray:
+    if astray and is_closed:
         return f"a piece of the password is libpq's {astray}"
     wrong = [name for name, part in (case.parts or {}).items() if parts.get(name, part) != part]
     return f"libpq reads another {wrong}" if wrong else None

@@ -172,7 +172,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(
                 "https://", f"https://me:{CANARY}@x.example", f"https://x.example/?key={CANARY}", "http://10.0.0.1",
                 "https://a..b", "https://*.example", "https://-a.example", f"https://{'a' * 64}.example", "https://[x]",
                 f"https://x.example/ {CANARY}", f"https://x.example/\n{CANARY}", "https://a b", "https://x.example:x",
-                "https://[v1.a]", "https://x[::1]", "https://[::1];x", "https://1\U0001f40b", "https://:\u0130[::1]",
+                "https://[v1.a]", "https://[::1%25&lo]", "https://x[::1]", "https://[::1];x", "https://1\U0001f40b", "https://:\u0130[::1]",
                 "http://169.254.169.254", "http://127.0.0.1.evil.example", "http://localhost.evil.example",
             ],
         ),
