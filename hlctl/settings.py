@@ -29,6 +29,8 @@ SECRETS = ("database_url", "api_authorization", "ping_url")
 _ONE_STATE = 2  # weight of one request; five sixths of a limit must hold at least one
 _URL_FORM = "postgresql://user:password@host:5432/database"
 _MAX_FILE_BYTES = 64 * 2**10
+_NAME = re.compile(rf"{PREFIX}[A-Z0-9_]*", re.ASCII)  # whatever else stands there may have a secret in it
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+(%[\w.~-]+)?\]|[^\[\]:]*)(:[0-9]*)?", re.ASCII | re.IGNORECASE)
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII | re.IGNORECASE)
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -46,7 +48,8 @@ def _web_address(value: str, *, instead: str = "; use HLCTL_API_AUTHORIZATION") 
         raise ValueError("is not a web address") from None  # its own message would repeat the value
     if parts.scheme not in {"https", "http"} or not host:
         raise ValueError("must be an https:// address")
-    if not _is_host(host):
+    authority = parts.netloc.rpartition("@")[2]
+    if not _AUTHORITY.fullmatch(authority) or not _is_host(host, is_bracketed=authority.startswith("[")):
         raise ValueError("has a host name that cannot be one")
     if parts.username or parts.password:
         raise ValueError(f"must not contain a user or password{instead}")
@@ -57,17 +60,22 @@ def _web_address(value: str, *, instead: str = "; use HLCTL_API_AUTHORIZATION") 
     return value
 
 
-def _is_host(host: str) -> bool:
+def _is_host(host: str, *, is_bracketed: bool) -> bool:
     """Tell whether the HTTP library will take it: its own refusal would come late and repeat the address."""
     try:
-        return bool(ip_address(host))
+        return ip_address(host).version == (6 if is_bracketed else 4)
     except ValueError:
         pass
-    try:
-        labels = host.encode("idna").decode().removesuffix(".").split(".")
-    except UnicodeError:
+    if is_bracketed:
         return False
-    return all(_LABEL.fullmatch(label) for label in labels)
+    if not host.isascii():
+        from requests import Request, RequestException  # noqa: PLC0415 - few hosts need it, and it costs start-up time
+
+        try:
+            host = urlsplit(Request("GET", f"https://{host}").prepare().url or "").hostname or ""
+        except RequestException:
+            return False
+    return all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split("."))
 
 
 def _is_loopback(host: str) -> bool:
@@ -177,7 +185,9 @@ class Settings(BaseSettings):
     max_concurrency: int = Field(default=8, ge=1, le=64, description="requests in flight")
     request_timeout: float = Field(default=8.0, gt=0, le=50, description="seconds for one request, all of it")
     max_attempts: int = Field(default=3, ge=1, le=3, description="attempts per wallet and minute")
-    rate_limit: int = Field(default=1200, ge=0, description="the exchange's limit in weight per minute; 0: none")
+    rate_limit: int = Field(
+        default=1200, ge=0, le=1_000_000, description="the exchange's limit in weight per minute; 0: none"
+    )
     deadline: float = Field(default=50.0, gt=0, le=50, description="second of the minute at which fetching stops")
     coverage_success: Share = Field(default=Decimal(95), description="percent from which a minute is a success")
     coverage_failed: Share = Field(default=Decimal(80), description="percent below which a minute is failed")
@@ -298,7 +308,7 @@ def _read(file: Path, what: str, problems: dict[str, ConfigurationError]) -> dic
     """Read a settings file. A line that is no HLCTL_NAME=value is refused by its number: it may be a secret."""
     found: dict[str, Given] = {}
     for binding in parse_stream(StringIO(_content(file, what))):
-        if binding.error or (binding.key is not None and not binding.key.startswith(PREFIX)):
+        if binding.error or (binding.key is not None and not _NAME.fullmatch(binding.key)):
             raise ConfigurationError(f"line {binding.original.line} of {what} is no {PREFIX}NAME=value")
         if binding.key is not None:
             found[binding.key] = Given(binding.value, f"file {file}", file)

@@ -101,6 +101,10 @@ def test_a_file_that_can_be_read_only_once_is_read(monkeypatch: pytest.MonkeyPat
         "TOPSECRET==",
         "postgresql://u:TOPSECRET@h/x?connect_timeout=3",
         "DATABASE_PASSWORD=TOPSECRET",
+        "HLCTL_API_AUTHORIZATION:TOPSECRET",
+        "HLCTL_DATABASE_URLpostgresql://u:TOPSECRET@h/x?sslmode=prefer",
+        "'HLCTL_ TOPSECRET'=1",
+        "HLCTL_UNIVERSE\u200b_SIZE=5",
     ],
 )
 def test_a_line_that_is_no_setting_is_refused_by_its_number(
@@ -157,7 +161,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(
         ("HLCTL_MAX_CONCURRENCY", ["0", "65"]),
         ("HLCTL_REQUEST_TIMEOUT", ["0", "51", "nan", "inf"]),
         ("HLCTL_MAX_ATTEMPTS", ["0", "4"]),
-        ("HLCTL_RATE_LIMIT", ["-1"]),
+        ("HLCTL_RATE_LIMIT", ["-1", "1000001", "2147483648", "9" * 400]),
         ("HLCTL_API_AUTHORIZATION", [f" {CANARY}", f"{CANARY}\n", f"{CANARY}\nX: y", f"{CANARY}\u00e9"]),
         ("HLCTL_DEADLINE", ["0", "50.1", "60"]),
         ("HLCTL_COVERAGE_SUCCESS", ["-1", "0", "101", "99.999"]),
@@ -171,6 +175,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(
                 "https://", f"https://me:{CANARY}@x.example", f"https://x.example/?key={CANARY}", "http://10.0.0.1",
                 "https://a..b", "https://*.example", "https://-a.example", f"https://{'a' * 64}.example", "https://[x]",
                 f"https://x.example/ {CANARY}", f"https://x.example/\n{CANARY}", "https://a b", "https://x.example:x",
+                "https://[v1.a]", "https://[::1%25&lo]", "https://x[::1]", "https://[::1];x", "https://1\U0001f40b", "https://:\u0130[::1]",
                 "http://169.254.169.254", "http://127.0.0.1.evil.example", "http://localhost.evil.example",
             ],
         ),
