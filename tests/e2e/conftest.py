@@ -31,7 +31,8 @@ from tests.e2e.oracle import after, assert_nothing_false, assert_whole
 M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
 """The minute most tests happen in."""
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 COMMAND = Path(sys.executable).with_name("hlctl")
 SCHEDULED = {"snapshot", "refresh-universe", "verify", "prune"}
 
@@ -199,6 +200,31 @@ def make_hlctl(tmp_path: Path) -> Iterator[Callable[..., Hlctl]]:
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
+
+
+@pytest.fixture(scope="session")
+def under_cron() -> Iterator[subprocess.Popen[str]]:
+    """Return three minutes under a real cron, as a process that tells about them at its end."""
+    command = [sys.executable, "-m", "tests.campaign.half_hour", "--minutes", "3", "--outage", "none"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        yield process
+        process.terminate()
+
+
+def _waits_for_cron(item: pytest.Item) -> bool:
+    return "under_cron" in getattr(item, "fixturenames", ())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put last what waits for cron: its minutes pass while the other tests run."""
+    items.sort(key=_waits_for_cron)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cron_has_begun(request: pytest.FixtureRequest) -> None:
+    """Begin at once what is waited for last; one of several workers may not be the one that waits, and does not."""
+    if any(map(_waits_for_cron, request.session.items)) and not hasattr(request.config, "workerinput"):
+        request.getfixturevalue("under_cron")
 
 
 @pytest.fixture(scope="session")
