@@ -21,7 +21,11 @@ def main() -> None:
 
         code = run(interrupted=interrupted)
     except ImportError as exc:
-        sys.stderr.write(f"hlctl: this installation is broken: {exc}; reinstall hlctl\n")
+        from hlctl import logs  # noqa: PLC0415
+
+        logs.begin(sys.argv[1:], os.environ)
+        words, remedy = f"this installation is broken: {exc}", "reinstall hlctl"
+        sys.stderr.write(logs.written("error", f"hlctl: {words}; {remedy}", message=words, code=70, remedy=remedy))
         code = 70
     os._exit(code)
 

@@ -21,10 +21,11 @@ from hlctl.errors import (
     MinuteMissedError,
     Verdict,
 )
-from hlctl.jobs.interrupt import Interrupt, Terminated, raising
+from hlctl.jobs.interrupt import Interrupt, Terminated, ignored, raising
 from hlctl.watchdog import watchdog
 
 if TYPE_CHECKING:
+    from hlctl.memory import Place
     from hlctl.results import Result
     from hlctl.settings import Settings
 
@@ -32,14 +33,22 @@ if TYPE_CHECKING:
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document, on failure too.")]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Invocation:
-    """The options that stand before the command."""
+    """The options that stand before the command, and what became of them."""
 
     config: Path | None
     quiet: bool
     log_level: str | None
+    log_format: logs.Format | None
     interrupted: Interrupt  # by a signal that came before there was a job to end
+    settings: "Settings | None" = None  # once they are read
+
+    def memory_of(self, command: str) -> "Place | None":
+        """Return where a command keeps in mind what it told."""
+        from hlctl import quiet
+
+        return quiet.place_of(command, self.settings, has_file=self.config is not None or "HLCTL_CONFIG" in os.environ)
 
 
 def finish(
@@ -49,18 +58,22 @@ def finish(
     as_json: bool,
     is_answer: bool = False,
     as_check: bool = False,
+    is_scheduled: bool = False,
     command: str = "",
 ) -> None:
     """Run a job, print what it returned or why it could not, and exit with the code of what was committed.
 
     An answer is what its command is for, and is printed even with --quiet. A check is a monitoring plugin's: see
-    `_code`. None has printed itself. `command` is its name, if not as was typed.
+    `_code`. What is scheduled says little where nobody watches, see `quiet`, and is told of where the settings say.
+    None has printed itself. `command` is its name, if not as was typed.
     """
     result: Result | None = None
     error: HlctlError | None = None
-    command = command or ctx.command_path.partition(" ")[2]
+    command = logs.run.command = command or ctx.command_path.partition(" ")[2]
     if as_json or as_check:
         _let_the_watchdog_speak(command, as_json=as_json, as_check=as_check)
+    elif is_scheduled:
+        _let_the_watchdog_be_quiet(command, ctx.obj)
     try:
         with raising(ctx.obj.interrupted):
             result = job()
@@ -79,7 +92,32 @@ def finish(
         error = bug(exc)
     is_good = result is not None and result.exit_code is ExitCode.OK
     show_result = error is None and not (ctx.obj.quiet and is_good and not is_answer)
-    raise typer.Exit(_report(command, result, error, as_json=as_json, as_check=as_check, show_result=show_result))
+    code = _report(
+        command,
+        result,
+        error,
+        as_json=as_json,
+        as_check=as_check,
+        show_result=show_result,
+        scheduled=ctx.obj if is_scheduled else None,
+    )
+    if is_scheduled and ctx.obj.settings is not None:
+        _tell_elsewhere(ctx.obj.settings, command, code, result, error)
+    raise typer.Exit(code)
+
+
+def _tell_elsewhere(
+    settings: "Settings", command: str, code: int, result: "Result | None", error: HlctlError | None
+) -> None:
+    """Write the metrics file and send the ping, if the settings name them: all is said and settled before."""
+    if settings.metrics_file is None and settings.ping_url is None:
+        return
+    flush()
+    ignored()
+    with suppress(Exception):  # it catches what it can; the rest, an import say, must not change the exit code either
+        from hlctl.jobs import aftermath
+
+        aftermath.follow(settings, command, code, result, error)
 
 
 def _code(result: "Result | None", error: HlctlError | None, *, as_check: bool) -> ExitCode | Verdict:
@@ -91,7 +129,14 @@ def _code(result: "Result | None", error: HlctlError | None, *, as_check: bool) 
 
 
 def _report(
-    command: str, result: "Result | None", error: HlctlError | None, *, as_json: bool, as_check: bool, show_result: bool
+    command: str,
+    result: "Result | None",
+    error: HlctlError | None,
+    *,
+    as_json: bool,
+    as_check: bool,
+    show_result: bool,
+    scheduled: Invocation | None = None,
 ) -> int:
     code = _code(result, error, as_check=as_check)
     watchdog.settle(code)
@@ -105,15 +150,33 @@ def _report(
             from hlctl.render import check
 
             sys.stdout.write(check.line(result, error) + "\n")
-        elif error is not None:
-            from hlctl.render import screen
+        else:
+            news = ""
+            shown = result if show_result else None
+            if scheduled is not None:
+                from hlctl import quiet
 
-            screen.complain(command, error, sys.stderr)
-        elif result is not None and show_result:
-            from hlctl.render import text
-
-            text.show(result, sys.stdout)
+                place = scheduled.memory_of(command)
+                error, shown, news = quiet.hushed(code, result, (error, shown, news), place)
+            _speak(command, code, error, shown, news)
     return code
+
+
+def _speak(
+    command: str, code: ExitCode | Verdict, error: HlctlError | None, result: "Result | None", news: str
+) -> None:
+    """Print for people: on stderr what is over and what went wrong, else on stdout what was done."""
+    if news:
+        # A warning, so that who reads of faults alone reads of their end.
+        sys.stderr.write(logs.written("warning", f"hlctl {command}: {news}", message=news))
+    if error is not None:
+        from hlctl.render import screen
+
+        screen.complain(command, code, error, sys.stderr)
+    elif result is not None:
+        from hlctl.render import text
+
+        text.show(result, sys.stdout)
 
 
 def _let_the_watchdog_speak(command: str, *, as_json: bool, as_check: bool) -> None:
@@ -130,6 +193,20 @@ def _let_the_watchdog_speak(command: str, *, as_json: bool, as_check: bool) -> N
         ending = _code(None, error, as_check=as_check)
         line = document.document(command, ending, None, error) if as_json else check.line(None, error)
         return ending, sys.stdout, line + "\n"
+
+    watchdog.say = say
+
+
+def _let_the_watchdog_be_quiet(command: str, invocation: Invocation) -> None:
+    """Make its last words subject to the contract."""
+    from hlctl import quiet
+
+    usual = watchdog.say
+
+    def say(code: int, words: str) -> tuple[int, TextIO, str]:
+        speech = (HlctlError(words), None, "")
+        error, *_ = quiet.hushed(ExitCode(code), None, speech, invocation.memory_of(command))
+        return usual(code, words) if error else (code, sys.stderr, "")
 
     watchdog.say = say
 
@@ -157,12 +234,14 @@ def flush() -> None:
 
 
 def settings_of(ctx: typer.Context) -> "Settings":
-    """Load the settings of an invocation; the log level of the command line outranks theirs."""
+    """Load the settings of an invocation; the log's level and format of the command line outrank theirs."""
     from hlctl import settings
 
-    loaded = settings.load(ctx.obj.config)
+    loaded = ctx.obj.settings = settings.load(ctx.obj.config)
     if ctx.obj.log_level is None:
         log_from(loaded.log_level)
+    if ctx.obj.log_format is None:
+        logs.run.format = loaded.log_format
     return loaded
 
 
@@ -180,5 +259,5 @@ def refuse(command: str, error: HlctlError, *, as_json: bool, as_check: bool = F
     except Exception as exc:  # noqa: BLE001 - the renderer is what is broken
         broken = bug(exc)
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"{broken}\n")
+            sys.stderr.write(logs.written("error", str(broken), message=str(broken), code=broken.exit_code))
         return _code(None, broken, as_check=as_check)

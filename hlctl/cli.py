@@ -4,6 +4,7 @@ Imports inside the commands are the product's start-up time: `--help` and `--ver
 nor psycopg, and a command loads what it needs.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hlctl import __version__
+from hlctl import __version__, logs
 from hlctl.boundary import Invocation, JsonFlag, bug, finish, flush, log_from, refuse, settings_of
 from hlctl.cli_server import db_app
 from hlctl.cli_setup import completion, config_app, describe, doctor, version_of_everything
@@ -43,12 +44,16 @@ def _options(  # noqa: PLR0917 - typer's signature
     log_level: Annotated[
         str | None, typer.Option("--log-level", help="debug, info, warning or error.", metavar="LEVEL")
     ] = None,
+    log_format: Annotated[
+        logs.Format | None,
+        typer.Option(logs.OPTION, help="text, or json: one object a line on stderr.", metavar="FORMAT"),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version; with --json all there is to say.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
 ) -> None:
-    ctx.obj = Invocation(config=config, quiet=quiet, log_level=log_level, interrupted=ctx.obj)
+    ctx.obj = Invocation(config=config, quiet=quiet, log_level=log_level, log_format=log_format, interrupted=ctx.obj)
     if log_level is not None:
         log_from(log_level)
     if version:
@@ -132,7 +137,7 @@ def refresh_universe(
             return universe.refresh_if_due(settings, force=force)
         return universe.refresh_universe(settings, force=force)
 
-    finish(ctx, job, as_json=as_json, is_answer=dry_run)
+    finish(ctx, job, as_json=as_json, is_answer=dry_run, is_scheduled=not dry_run)
 
 
 @app.command(
@@ -152,10 +157,11 @@ def snapshot(
         from hlctl.jobs import snapshot as snapshots
         from hlctl.render.screen import progress_bar
 
+        settings = settings_of(ctx)
         with progress_bar("asking the exchange", wanted=not as_json) as progress:
-            return snapshots.snapshot(settings_of(ctx), align=align, progress=progress)
+            return snapshots.snapshot(settings, align=align, progress=progress)
 
-    finish(ctx, job, as_json=as_json)
+    finish(ctx, job, as_json=as_json, is_scheduled=True)
 
 
 @app.command(
@@ -216,11 +222,11 @@ def verify(  # noqa: PLR0917 - typer's signature
         from hlctl.jobs import verify as audits
         from hlctl.render.screen import progress_bar
 
-        asked = moments.wanted(minute, since, start, end)
+        asked, settings = moments.wanted(minute, since, start, end), settings_of(ctx)
         with progress_bar("asking the record", wanted=not as_json) as progress:
-            return audits.verify(settings_of(ctx), asked, progress=progress)
+            return audits.verify(settings, asked, progress=progress)
 
-    finish(ctx, job, as_json=as_json)
+    finish(ctx, job, as_json=as_json, is_scheduled=True)
 
 
 @app.command("prune", epilog=ends("hlctl prune --keep 30d --dry-run", ExitCode.DATABASE, ExitCode.SETUP, ExitCode.BUSY))
@@ -242,10 +248,11 @@ def prune(
         from hlctl.jobs import prune as pruning
         from hlctl.render.screen import progress_bar
 
+        settings = settings_of(ctx)
         with progress_bar("dropping days", wanted=not as_json) as progress:
-            return pruning.prune(settings_of(ctx), keep=keep, dry_run=dry_run, progress=progress)
+            return pruning.prune(settings, keep=keep, dry_run=dry_run, progress=progress)
 
-    finish(ctx, job, as_json=as_json, is_answer=dry_run)
+    finish(ctx, job, as_json=as_json, is_answer=dry_run, is_scheduled=not dry_run)
 
 
 @app.command("export", epilog=ends("hlctl export --day 2026-01-06", ExitCode.FOUND, ExitCode.DATABASE, ExitCode.SETUP))
@@ -275,12 +282,12 @@ def export(  # noqa: PLR0917 - typer's signature
         from hlctl.jobs import export as exporting
         from hlctl.render.screen import progress_bar
 
-        wanted = exporting.ranged(day, first, last)
+        wanted, settings = exporting.ranged(day, first, last), settings_of(ctx)
         with progress_bar("comparing cells" if verify else "writing cells", wanted=not as_json) as progress:
             if verify:
-                return exporting.verify(settings_of(ctx), wanted=wanted, directory=directory, progress=progress)
+                return exporting.verify(settings, wanted=wanted, directory=directory, progress=progress)
             return exporting.export(
-                settings_of(ctx), wanted=wanted, directory=directory, kind=kind, force=force, progress=progress
+                settings, wanted=wanted, directory=directory, kind=kind, force=force, progress=progress
             )
 
     finish(ctx, job, as_json=as_json, is_answer=verify)
@@ -321,6 +328,7 @@ def main(args: Sequence[str] | None = None, *, interrupted: Interrupt | None = N
     """
     words = list(sys.argv[1:] if args is None else args) or ["--help"]
     interrupted = remembered() if interrupted is None else interrupted
+    logs.begin(words, os.environ)
     try:
         code = app(args=words, prog_name="hlctl", standalone_mode=False, obj=interrupted)
     except typer.TyperException as exc:
@@ -334,6 +342,7 @@ def main(args: Sequence[str] | None = None, *, interrupted: Interrupt | None = N
 
 def _refuse(command: str, error: HlctlError, words: Sequence[str]) -> int:
     """Refuse in the form that was asked for, as far as the command line was understood."""
+    logs.run.command = command
     return refuse(command, error, as_json="--json" in words, as_check=command == "status" and "--check" in words)
 
 

@@ -28,3 +28,24 @@ class RunClock:
     def since(self, moment: datetime) -> float:
         """Return the seconds from `moment` to now; negative if it is still to come."""
         return (self.now() - moment).total_seconds()
+
+
+class Phases:
+    """How long each phase of a run took, in seconds: each lasts until the next one begins."""
+
+    def __init__(self, *, elapsed: Callable[[], float] = time.monotonic) -> None:
+        self._elapsed = elapsed
+        self._begun: dict[str, float] = {}
+
+    def begin(self, phase: str) -> None:
+        """End the phase before and begin this one, unless it was begun already: a run may try again."""
+        self._begun.setdefault(phase, self._elapsed())
+
+    def seconds(self) -> dict[str, float]:
+        """Return the phases that were begun, in order; the last one goes on until now."""
+        ends = [*self._begun.values(), self._elapsed()][1:]
+        return {phase: end - at for (phase, at), end in zip(self._begun.items(), ends, strict=False)}
+
+
+phases = Phases()
+"""Those of this process's snapshot."""

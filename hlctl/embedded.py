@@ -45,22 +45,6 @@ class ServerStatus:
     owner: str | None  # the user the server runs as, None without a cluster
 
 
-def default_data_dir() -> Path:
-    """Return where the cluster lives unless HLCTL_DATA_DIR says otherwise.
-
-    Raises ConfigurationError if the user has no home directory.
-    """
-    if os.geteuid() == 0:
-        return Path("/var/lib/hlctl")
-    from platformdirs import user_data_path  # noqa: PLC0415 - root never loads it
-
-    with suppress(RuntimeError):  # neither HOME nor an entry in passwd
-        path = user_data_path("hlctl", appauthor=False)
-        if path.is_absolute():
-            return path
-    raise ConfigurationError("this user has no home directory", remedy="set HLCTL_DATA_DIR to a directory")
-
-
 def url(data_dir: Path, *, database: str = "hlctl") -> str:
     """Return the URL of a database of the embedded server, whether or not it exists or runs.
 

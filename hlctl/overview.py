@@ -4,12 +4,16 @@ Every function runs inside a transaction of the caller's (`db.transaction`).
 """
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
 from hlctl import db
 from hlctl.db import Connection
 from hlctl.model import HeldLock, RefreshRun, Storage, Thresholds, Traffic, TroubledWallet
+
+if TYPE_CHECKING:
+    from hlctl.metrics import Facts
 
 
 def read_thresholds(conn: Connection) -> Thresholds | None:
@@ -49,3 +53,14 @@ def list_held_locks(conn: Connection) -> list[HeldLock]:
     """Return who holds which of hlctl's advisory locks."""
     with conn.cursor(row_factory=class_row(HeldLock)) as cursor:
         return cursor.execute(db.query("list_held_locks"), {"lock_class": db.LOCK_CLASS}).fetchall()
+
+
+def read_metrics(conn: Connection) -> "Facts":
+    """Return what the metrics file says of the record."""
+    from hlctl.metrics import Facts  # noqa: PLC0415 - who has no metrics file never loads it
+
+    with conn.cursor(row_factory=class_row(Facts)) as cursor:
+        facts = cursor.execute(db.query("read_metrics")).fetchone()
+    if facts is None:
+        raise TypeError("v_latest_health has no row")
+    return facts

@@ -27,9 +27,9 @@ from hlctl.model import (
     TroubledWallet,
     Universe,
 )
+from hlctl.outage import STATUS_CODES
 
 _VERDICTS = {"healthy": Verdict.OK, "degraded": Verdict.WARNING, "stale": Verdict.CRITICAL}
-_STATUS_CODES = {"success": ExitCode.OK, "partial": ExitCode.PARTIAL, "failed": ExitCode.FAILED}
 
 
 def missing_words(missing: Mapping[str, int]) -> str:
@@ -55,6 +55,11 @@ class Result:
     def failure(self) -> HlctlError | None:
         """Return what to say besides the result if the command did not do what it is for."""
         return None
+
+    @property
+    def fault(self) -> HlctlError | None:
+        """Return what to say instead of the result where only faults are told."""
+        return self.failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,17 +117,30 @@ class SnapshotResult(Result):
         """Say what was committed; a signal outranks it."""
         if self.signal is not None:
             return ExitCode(128 + self.signal)
-        return _STATUS_CODES[self.recorded.status] if self.recorded else ExitCode.OK
+        return STATUS_CODES[self.recorded.status] if self.recorded else ExitCode.OK
 
     @property
     def failure(self) -> HlctlError | None:
         """Say in one line that a failed minute was recorded, and why."""
-        if self.recorded is None or self.recorded.status != "failed":
-            return None
-        why = self.problem or missing_words(self.recorded.missing)
-        return MinuteFailedError(
-            f"{self.snapshot_ts:%H:%M} UTC is recorded as failed,"
-            f" {self.recorded.wallets_succeeded} of {self.recorded.wallets_expected} wallets known: {why}"
+        is_failed = self.recorded is not None and self.recorded.status == "failed"
+        return MinuteFailedError(self._shortfall()) if is_failed else None
+
+    @property
+    def fault(self) -> HlctlError | None:
+        """Say it of a partial minute too."""
+        fault = self.failure
+        if fault is None and self.exit_code is ExitCode.PARTIAL:
+            fault = HlctlError(self._shortfall())
+            fault.exit_code = ExitCode.PARTIAL
+        return fault
+
+    def _shortfall(self) -> str:
+        run = self.recorded
+        if run is None:
+            return ""
+        return (
+            f"{self.snapshot_ts:%H:%M} UTC is recorded as {run.status}, {run.wallets_succeeded} of"
+            f" {run.wallets_expected} wallets known: {self.problem or missing_words(run.missing)}"
         )
 
 

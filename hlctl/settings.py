@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from difflib import get_close_matches
@@ -17,22 +18,25 @@ from dotenv.parser import parse_stream
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from hlctl import logs
 from hlctl.errors import ConfigurationError
 
 PREFIX = "HLCTL_"
 CONFIG = "HLCTL_CONFIG"
-SECRETS = ("database_url", "api_authorization")
+SECRETS = ("database_url", "api_authorization", "ping_url")
 """Settings that may be given as a file, for systemd credentials: HLCTL_DATABASE_URL_FILE and so on."""
 
 _ONE_STATE = 2  # weight of one request; five sixths of a limit must hold at least one
 _URL_FORM = "postgresql://user:password@host:5432/database"
 _MAX_FILE_BYTES = 64 * 2**10
+_NAME = re.compile(rf"{PREFIX}[A-Z0-9_]*", re.ASCII)  # whatever else stands there may have a secret in it
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+(%[\w.~-]+)?\]|[^\[\]:]*)(:[0-9]*)?", re.ASCII | re.IGNORECASE)
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII | re.IGNORECASE)
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-def _web_address(value: str) -> str:
+def _web_address(value: str, *, instead: str = "; use HLCTL_API_AUTHORIZATION") -> str:
     """Accept https anywhere and http on loopback; never user info, which would end up in logs."""
     if not value.isprintable() or " " in value:
         raise ValueError("must be one word of printable characters")
@@ -44,10 +48,11 @@ def _web_address(value: str) -> str:
         raise ValueError("is not a web address") from None  # its own message would repeat the value
     if parts.scheme not in {"https", "http"} or not host:
         raise ValueError("must be an https:// address")
-    if not _is_host(host):
+    authority = parts.netloc.rpartition("@")[2]
+    if not _AUTHORITY.fullmatch(authority) or not _is_host(host, is_bracketed=authority.startswith("[")):
         raise ValueError("has a host name that cannot be one")
     if parts.username or parts.password:
-        raise ValueError("must not contain a user or password; use HLCTL_API_AUTHORIZATION")
+        raise ValueError(f"must not contain a user or password{instead}")
     if parts.query or parts.fragment:
         raise ValueError("must not contain a query or fragment")
     if parts.scheme == "http" and not _is_loopback(host):
@@ -55,17 +60,22 @@ def _web_address(value: str) -> str:
     return value
 
 
-def _is_host(host: str) -> bool:
+def _is_host(host: str, *, is_bracketed: bool) -> bool:
     """Tell whether the HTTP library will take it: its own refusal would come late and repeat the address."""
     try:
-        return bool(ip_address(host))
+        return ip_address(host).version == (6 if is_bracketed else 4)
     except ValueError:
         pass
-    try:
-        labels = host.encode("idna").decode().removesuffix(".").split(".")
-    except UnicodeError:
+    if is_bracketed:
         return False
-    return all(_LABEL.fullmatch(label) for label in labels)
+    if not host.isascii():
+        from requests import Request, RequestException  # noqa: PLC0415 - few hosts need it, and it costs start-up time
+
+        try:
+            host = urlsplit(Request("GET", f"https://{host}").prepare().url or "").hostname or ""
+        except RequestException:
+            return False
+    return all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split("."))
 
 
 def _is_loopback(host: str) -> bool:
@@ -76,6 +86,12 @@ def _is_loopback(host: str) -> bool:
 
 
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+
+
+def _ping_address(value: SecretStr) -> SecretStr:
+    """Accept what `_web_address` does; its path is the secret."""
+    _web_address(value.get_secret_value(), instead="")
+    return value
 
 
 def _header_value(value: SecretStr) -> SecretStr:
@@ -106,6 +122,13 @@ def _connection_string(value: SecretStr) -> SecretStr:
     host_and_database = (after if at and "/" not in userinfo else rest).partition("?")[0]
     if " " in text or "@" in host_and_database:
         raise ValueError("has special characters that must be percent-encoded: @ is %40, / is %2F, a blank is %20")
+    return value
+
+
+def _metrics_file(value: Path) -> Path:
+    """Refuse what would mean another file wherever a command is started, and an address."""
+    if not value.is_absolute() or re.search(":/", str(value)):
+        raise ValueError("must be the whole path of a file, from / on")
     return value
 
 
@@ -144,7 +167,8 @@ class Settings(BaseSettings):
         default=None, description="PostgreSQL 15 to 18; unset: the embedded server"
     )
     data_dir: Annotated[Path, AfterValidator(_directory)] | None = Field(
-        default=None, description="where the embedded server lives; unset: the system's usual place"
+        default=None,
+        description="where the embedded server and the memory of an outage live; unset: the system's usual place",
     )
     api_url: WebAddress = Field(default="https://api.hyperliquid.xyz", description="base of the exchange's /info")
     leaderboard_url: WebAddress = Field(
@@ -161,7 +185,9 @@ class Settings(BaseSettings):
     max_concurrency: int = Field(default=8, ge=1, le=64, description="requests in flight")
     request_timeout: float = Field(default=8.0, gt=0, le=50, description="seconds for one request, all of it")
     max_attempts: int = Field(default=3, ge=1, le=3, description="attempts per wallet and minute")
-    rate_limit: int = Field(default=1200, ge=0, description="the exchange's limit in weight per minute; 0: none")
+    rate_limit: int = Field(
+        default=1200, ge=0, le=1_000_000, description="the exchange's limit in weight per minute; 0: none"
+    )
     deadline: float = Field(default=50.0, gt=0, le=50, description="second of the minute at which fetching stops")
     coverage_success: Share = Field(default=Decimal(95), description="percent from which a minute is a success")
     coverage_failed: Share = Field(default=Decimal(80), description="percent below which a minute is failed")
@@ -169,7 +195,14 @@ class Settings(BaseSettings):
     retention_days: int | None = Field(
         default=None, ge=1, le=36_500, description="whole days of cells that prune keeps; unset: only --keep says"
     )
+    metrics_file: Annotated[Path, AfterValidator(_metrics_file)] | None = Field(
+        default=None, description="file for Prometheus' node_exporter, written after each scheduled command"
+    )
+    ping_url: Annotated[SecretStr, AfterValidator(_ping_address)] | None = Field(
+        default=None, description="address that each snapshot reports its exit status to, as healthchecks.io takes it"
+    )
     log_level: LogLevel = Field(default="warning", description="debug, info, warning or error")
+    log_format: logs.Format = Field(default="text", description="text, or json: one object a line on stderr")
 
     @model_validator(mode="after")
     def _figures_fit_together(self) -> "Settings":
@@ -178,6 +211,22 @@ class Settings(BaseSettings):
         if 0 < self.rate_limit <= _ONE_STATE:
             raise ValueError(f"HLCTL_RATE_LIMIT must be 0, for none, or more than {_ONE_STATE}: one request weighs 2")
         return self
+
+
+def default_data_dir() -> Path:
+    """Return where hlctl keeps what is its own unless HLCTL_DATA_DIR says otherwise.
+
+    Raises ConfigurationError if the user has no home directory.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/hlctl")
+    from platformdirs import user_data_path  # noqa: PLC0415 - root never loads it
+
+    with suppress(RuntimeError):  # neither HOME nor an entry in passwd
+        path = user_data_path("hlctl", appauthor=False)
+        if path.is_absolute():
+            return path
+    raise ConfigurationError("this user has no home directory", remedy="set HLCTL_DATA_DIR to a directory")
 
 
 KNOWN = frozenset(
@@ -259,7 +308,7 @@ def _read(file: Path, what: str, problems: dict[str, ConfigurationError]) -> dic
     """Read a settings file. A line that is no HLCTL_NAME=value is refused by its number: it may be a secret."""
     found: dict[str, Given] = {}
     for binding in parse_stream(StringIO(_content(file, what))):
-        if binding.error or (binding.key is not None and not binding.key.startswith(PREFIX)):
+        if binding.error or (binding.key is not None and not _NAME.fullmatch(binding.key)):
             raise ConfigurationError(f"line {binding.original.line} of {what} is no {PREFIX}NAME=value")
         if binding.key is not None:
             found[binding.key] = Given(binding.value, f"file {file}", file)
@@ -287,7 +336,8 @@ def _content(file: Path, what: str) -> str:
 
 def _with_secrets(given: Mapping[str, Given], problems: dict[str, ConfigurationError]) -> dict[str, Given]:
     """Put the secrets in the place of the names of their files."""
-    found = {name: value for name, value in given.items() if not name.endswith("_FILE")}
+    files = {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS}
+    found = {name: value for name, value in given.items() if name not in files}
     for field_name in SECRETS:
         name = f"{PREFIX}{field_name.upper()}"
         path = given.get(f"{name}_FILE")

@@ -32,6 +32,7 @@ from hlctl.model import (
     Universe,
     Wallet,
 )
+from hlctl.outage import STATUS_CODES, Past
 
 FLAT = Decimal(0)
 
@@ -83,6 +84,15 @@ def find_attempt(conn: Connection, minute: datetime, attempt_id: UUID) -> Record
     with conn.cursor(row_factory=class_row(Recorded)) as cursor:
         found = cursor.execute(db.query("find_attempt"), {"minute": minute, "attempt_id": attempt_id})
         return found.fetchone()
+
+
+def read_past(conn: Connection, minute: datetime) -> Past | None:
+    """Return what the record says of the time since the newest good minute, up to `minute`; None if it is empty."""
+    row = fetch_one(conn, "read_past", {"minute": minute})
+    if row is None or row[0] is None:
+        return None
+    since, minutes, gaps, statuses = row
+    return Past(since, minutes, gaps, frozenset(STATUS_CODES[status] for status in statuses or ()))
 
 
 def retake_minute(conn: Connection, minute: datetime, *, needed: bool) -> None:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, TextIO
 
+from hlctl import logs
+
 _LOOK_UP = 0.1  # seconds between two looks at the time
 
 
@@ -36,7 +38,7 @@ class Watchdog:
         self.say: Callable[[int, str], tuple[int, TextIO, str]] = lambda code, words: (
             code,
             sys.stderr,
-            f"hlctl: {words}\n",
+            logs.written("error", f"hlctl: {words}", message=words, code=code),
         )
         """From an exit code and the words for it, the code to end with, where the words go and how they read."""
 

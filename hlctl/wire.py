@@ -14,7 +14,9 @@ from hlctl.model import Asset, LeaderboardRow, LeverageType, MissingReason, Posi
 
 ADDRESS = re.compile(r"0x(?!0{40})[0-9a-f]{40}", re.ASCII)  # the zero address is nobody's
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,18})?", re.ASCII)
-_INK = re.compile(r"[^ \t\r\n]")  # whatever is not JSON's white space
+_BLANKS = b" \t\r\n"  # JSON's white space
+_INK = re.compile(r"[^ \t\r\n]")  # whatever else
+_CUT_CHARACTER = "unexpected end of data"  # what the codec says of a text that ends within a character
 _MAX_LEVERAGE = 1000
 # Fewer than 300 perpetuals with some 20 values each; a value costs up to 130 bytes of memory, however short its text.
 _MAX_STATE_VALUES = 20_000
@@ -59,8 +61,18 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _decoder = json.JSONDecoder(
     object_pairs_hook=_unique, parse_int=_Number, parse_float=_Number, parse_constant=_refuse_constant
 )
-# A leaderboard's NaN costs its row, not the document: it reads as null, which no figure may be.
-_row_decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=lambda _name: None)
+
+
+def _unique_or_null(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
+    fields = dict(pairs)
+    return fields if len(fields) == len(pairs) else None
+
+
+# A leaderboard's NaN, or a key that comes twice, costs its row, not the document: it reads as null, which nothing that
+# is read may be.
+_row_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique_or_null, parse_int=_Number, parse_float=_Number, parse_constant=lambda _name: None
+)
 
 
 def decode_state(body: bytes) -> WalletState:
@@ -68,12 +80,11 @@ def decode_state(body: bytes) -> WalletState:
     if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_STATE_VALUES:
         raise WireError(MissingReason.TOO_BIG)
     try:
-        text = body.decode()
-        state = _decoder.decode(text)
-    except (UnicodeDecodeError, RecursionError):
+        state = _decoder.decode(body.decode())
+    except RecursionError:
         raise WireError(MissingReason.BAD_SHAPE) from None
-    except json.JSONDecodeError as exc:
-        raise WireError(MissingReason.TRUNCATED if _ends_early(text, exc.pos) else MissingReason.BAD_SHAPE) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as exc:
+        raise WireError(MissingReason.TRUNCATED if _ends_early(body, exc) else MissingReason.BAD_SHAPE) from None
     entries = state.get("assetPositions") if type(state) is dict else None
     if type(entries) is not list:
         raise WireError(MissingReason.BAD_SHAPE)
@@ -92,10 +103,15 @@ def decode_state(body: bytes) -> WalletState:
     return WalletState(time_ms=_milliseconds(state.get("time")), positions=positions)
 
 
-def _ends_early(text: str, error_at: int) -> bool:
-    """Tell whether a state was cut: it opens, and does not close or breaks where the text ends."""
-    text = text.rstrip()
-    return text.startswith("{") and (not text.endswith("}") or error_at >= len(text))
+def _ends_early(body: bytes, exc: UnicodeDecodeError | json.JSONDecodeError) -> bool:
+    """Tell whether a state was cut: it opens, and does not close or breaks where it ends."""
+    body = body.strip(_BLANKS)
+    if not body.startswith(b"{"):
+        return False
+    if isinstance(exc, UnicodeDecodeError):
+        return exc.reason == _CUT_CHARACTER
+    in_a_string = exc.msg.startswith("Unterminated string")
+    return in_a_string or not body.endswith(b"}") or exc.pos >= len(exc.doc.rstrip(_BLANKS.decode()))
 
 
 def _position(fields: dict[str, Any]) -> Position | None:
@@ -157,8 +173,7 @@ def read_leaderboard(chunks: Iterable[bytes]) -> Iterator[LeaderboardRow | None]
     text = _Text(chunks)
     text.expect("{")
     while text.peek() != "}":
-        key = text.value()
-        text.expect(":")
+        key = text.key()
         if key == "leaderboardRows":
             break
         text.value()
@@ -168,9 +183,8 @@ def read_leaderboard(chunks: Iterable[bytes]) -> Iterator[LeaderboardRow | None]
         raise LeaderboardError("bad_shape: there is no leaderboardRows")
     yield from _rows(text)
     while text.expect(",}") == ",":
-        if text.value() == "leaderboardRows":
+        if text.key() == "leaderboardRows":
             raise LeaderboardError("bad_shape: leaderboardRows comes twice")
-        text.expect(":")
         text.value()
     if text.peek():
         raise LeaderboardError("bad_shape: something follows the document")
@@ -235,6 +249,14 @@ class _Text:
         self._at += 1
         return character
 
+    def key(self) -> str:
+        """Read a key and the colon behind it."""
+        key = self.value()
+        if type(key) is not str:
+            raise LeaderboardError("bad_shape: a key is no string")
+        self.expect(":")
+        return key
+
     def value(self) -> Any:  # noqa: ANN401 - any JSON value
         """Read one JSON value, taking in more text while it is not complete."""
         while True:
@@ -252,9 +274,13 @@ class _Text:
             length = end - self._at
             if length > MAX_ROW_CHARACTERS:
                 raise LeaderboardError("bad_shape: a row is not JSON, or longer than 64 KiB")
-            # At the end of the text so far a number could go on in the next piece.
-            if end == len(self._buffer) and self._more():
-                continue
+            # At the end of the text so far a number could go on in the next piece, behind its point or exponent too.
+            rest = self._buffer[end : end + len("e+1")]
+            if len(rest) <= len("e+") and not rest.strip(".eE+-"):
+                if self._more():
+                    continue
+                if rest:
+                    raise LeaderboardError("truncated: the document does not close")
             self._at += length
             return value
 
@@ -268,14 +294,17 @@ def _could_go_on(exc: json.JSONDecodeError) -> bool:
 
 
 def _row(row: object) -> LeaderboardRow | None:
-    """Read a leaderboard row; None if it cannot be: a missing month window counts as nothing earned."""
+    """Read a leaderboard row; None if it cannot be. No month window counts as nothing earned."""
     try:
         address = row["ethAddress"]  # type: ignore[index]
         address = address[:2] + address[2:].lower()
         windows = row["windowPerformances"]  # type: ignore[index]
-        month = dict(windows).get("month", {})
-        if type(windows) is not list or not ADDRESS.fullmatch(address):
+        names = [name for name, _figures in windows]
+        if {type(windows), *map(type, windows)} != {list} or not {str}.issuperset(map(type, names)):
             return None
+        if names.count("month") > 1 or not ADDRESS.fullmatch(address):
+            return None
+        month = dict(windows).get("month", {})
         return LeaderboardRow(
             address=address,
             month_pnl=_decimal(month.get("pnl", "0.0")),

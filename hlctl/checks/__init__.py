@@ -40,6 +40,7 @@ class CheckId(StrEnum):
     CLOCK_DATABASE_EXCHANGE = "clock_database_exchange"
     SCHEDULE = "schedule"
     PROCESS_LIMITS = "process_limits"
+    METRICS_FILE = "metrics_file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from hlctl.checks import Check, CheckId, ok, problem, warning
+from hlctl.checks import Check, CheckId, ok, problem, skipped, warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +131,18 @@ def process_limits(files: int | None, *, connections: int, others: int) -> Check
             CheckId.PROCESS_LIMITS, finding, "raise it (ulimit -n, LimitNOFILE=), or lower HLCTL_MAX_CONCURRENCY"
         )
     return ok(CheckId.PROCESS_LIMITS, f"{files or 'any number of'} files open, a run needs {needed}")
+
+
+def metrics_file(path: str | None, *, is_there: bool, is_writable: bool) -> Check:
+    """Judge the directory of the metrics file (None: none is set): whether it exists, and may be written to."""
+    if path is None:
+        return skipped(CheckId.METRICS_FILE, "HLCTL_METRICS_FILE is not set")
+    if not is_there:
+        finding = f"the directory of {path} does not exist"
+        return warning(CheckId.METRICS_FILE, finding, "make it, or change HLCTL_METRICS_FILE")
+    if not is_writable:
+        finding = f"this user may not write to the directory of {path}"
+        return warning(CheckId.METRICS_FILE, finding, "let the user who records write there; see docs/monitoring.md")
+    if not path.endswith(".prom"):
+        return warning(CheckId.METRICS_FILE, f"node_exporter does not read {path}", "end its name in .prom")
+    return ok(CheckId.METRICS_FILE, f"{path} can be written")

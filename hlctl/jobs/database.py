@@ -11,7 +11,7 @@ from hlctl import access, db, migrate
 from hlctl.access import Access
 from hlctl.errors import ConfigurationError, DatabaseUnusableError, SchemaMissingError, SchemaOlderError
 from hlctl.results import SchemaResult
-from hlctl.settings import Settings
+from hlctl.settings import Settings, default_data_dir
 
 PATIENCE = 180.0
 """Seconds a command waits for its database in all, if it has no reason to be less patient."""
@@ -45,7 +45,7 @@ def _url(settings: Settings, *, create: bool, seconds: float) -> str:
         return settings.database_url.get_secret_value()
     from hlctl import embedded  # noqa: PLC0415 - who has a database of his own never loads it
 
-    data_dir = settings.data_dir or embedded.default_data_dir()
+    data_dir = settings.data_dir or default_data_dir()
     return embedded.ensure(data_dir, create=create, timeout=min(embedded.PATIENCE, max(0.0, seconds)))
 
 
@@ -117,6 +117,4 @@ def embedded_data_dir(settings: Settings) -> Path:
             "HLCTL_DATABASE_URL is set, so there is no embedded server here",
             remedy="unset it to manage the embedded server",
         )
-    from hlctl import embedded  # noqa: PLC0415
-
-    return settings.data_dir or embedded.default_data_dir()
+    return settings.data_dir or default_data_dir()

@@ -28,7 +28,7 @@ from hlctl.jobs.snapshot import OTHER_FILES
 from hlctl.jobs.universe import connect
 from hlctl.model import MissingReason, Source
 from hlctl.results import DoctorResult
-from hlctl.settings import PREFIX, SECRETS, Settings, Sources
+from hlctl.settings import PREFIX, SECRETS, Settings, Sources, default_data_dir
 from hlctl.transport import RequestFailedError
 
 PATIENCE = 12.0
@@ -47,7 +47,7 @@ _OF_DATABASE = (
 )  # fmt: skip
 _NEED_SETTINGS = (
     CheckId.DATABASE_REACHABLE, *_OF_DATABASE, CheckId.EMBEDDED_SERVER, CheckId.DISK, CheckId.EXCHANGE_REACHABLE,
-    CheckId.LEADERBOARD_REACHABLE, CheckId.CLOCK_DATABASE_EXCHANGE, CheckId.PROCESS_LIMITS,
+    CheckId.LEADERBOARD_REACHABLE, CheckId.CLOCK_DATABASE_EXCHANGE, CheckId.PROCESS_LIMITS, CheckId.METRICS_FILE,
 )  # fmt: skip
 _NOT_THERE_YET = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
 
@@ -85,6 +85,7 @@ def doctor(config: Path | None, *, root: Path = machine.ROOT, ask: machine.Ask =
         seen.add(ok(CheckId.SETTINGS, "every one is usable"))
         limit = machine.open_files()
         seen.add(on_machine.process_limits(limit, connections=loaded.max_concurrency, others=OTHER_FILES))
+        looks.append(lambda: seen.add(_look_at_metrics_file(loaded.metrics_file)))
         looks += [lambda: _look_at_database(loaded, seen), lambda: _look_at_exchange(loaded, seen)]
     if len(looks) == 1:
         seen.skip("the settings file cannot be read", CheckId.PERMISSIONS)
@@ -164,7 +165,7 @@ def _look_at_database(loaded: Settings, seen: _Seen) -> None:
 def _own_server(loaded: Settings, seen: _Seen) -> str | None:
     """Look at the embedded server and its disk; return its URL if it answers."""
     try:
-        data_dir = loaded.data_dir or embedded.default_data_dir()
+        data_dir = loaded.data_dir or default_data_dir()
         found = embedded.status(data_dir)
     except HlctlError as exc:
         seen.add(problem(CheckId.EMBEDDED_SERVER, str(exc), exc.remedy))
@@ -334,6 +335,15 @@ def _look_at_files(sources: Sources, seen: _Seen) -> None:
     if f"{PREFIX}DATABASE_URL" not in sources.given:
         data_dir = sources.given.get(f"{PREFIX}DATA_DIR")
         with suppress(ConfigurationError):
-            folder = Path(data_dir.value or "") if data_dir else embedded.default_data_dir()
+            folder = Path(data_dir.value or "") if data_dir else default_data_dir()
             files.append(machine.private_file(folder, "data directory"))
     seen.add(on_machine.permissions([file for file in files if file is not None], user=os.geteuid()))
+
+
+def _look_at_metrics_file(file: Path | None) -> Check:
+    if file is None:
+        return on_machine.metrics_file(None, is_there=False, is_writable=False)
+    folder = file.parent
+    return on_machine.metrics_file(
+        str(file), is_there=folder.is_dir(), is_writable=os.access(folder, os.W_OK | os.X_OK)
+    )

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 
-from hlctl import __version__, db, store
-from hlctl.clock import RunClock
-from hlctl.errors import DatabaseUnusableError, ExitCode, HlctlError, InterruptedRunError, MinuteMissedError
+from hlctl import __version__, db, logs, memory, store
+from hlctl.clock import RunClock, phases
+from hlctl.errors import BusyError, DatabaseUnusableError, ExitCode, HlctlError, InterruptedRunError, MinuteMissedError
 from hlctl.exchange import Exchange, Fetch
 from hlctl.jobs import interrupt
 from hlctl.jobs.database import is_embedded, opened, prepare
@@ -88,7 +88,7 @@ class _Run:
 
     settings: Settings
     started: float = field(default_factory=time.monotonic)
-    attempt_id: UUID = field(default_factory=uuid4)
+    attempt_id: UUID = field(default_factory=logs.run_id)
     interrupted: interrupt.Interrupt = field(default_factory=interrupt.Interrupt)
     taken: _Taken | None = None
     asking: _Asking | None = None
@@ -145,6 +145,7 @@ def snapshot(settings: Settings, *, align: bool, progress: Progress) -> Snapshot
     DatabaseUnusableError if the database did not come back in time.
     """
     watchdog.end_in(_PREPARATION + _LAST_REPLY, ExitCode.DATABASE, "the database was not ready in time")
+    phases.begin("prepare")
     run = _Run(settings=settings)
     with closing(connect(settings)) as exchange, ExitStack() as signals:
         while True:
@@ -190,6 +191,7 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
         with db.transaction(conn):
             taken = run.taken
             if taken is None:
+                phases.begin("wait")
                 taken = run.taken = _take(conn, lead=MINUTE if align else START_LEAD)
                 _watch(run)
             elif found := store.find_attempt(conn, taken.minute, run.attempt_id):
@@ -197,12 +199,15 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
             else:
                 store.retake_minute(conn, taken.minute, needed=run.answers is None)
             taken.clock = _wait_until(conn, taken, run.interrupted)
+            memory.known.past = store.read_past(conn, taken.minute)
             task = store.list_task(conn, taken.minute)
             if not task.wallets or taken.until(0) > 0:
                 return None
             if run.asking is None or run.answers is None:
+                phases.begin("fetch")
                 run.asking = _plan(conn, run.settings, exchange, taken, task)
                 run.answers = _ask(run.asking, run.interrupted, progress)
+                phases.begin("publish")
             recorded = _publish(conn, run, taken.minute, run.answers, run.asking.task, error=run.asking.plan.error)
             run.require_time(taken)
             run.committing = True
@@ -217,7 +222,12 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
 
 def _take(conn: db.Connection, *, lead: timedelta) -> _Taken:
     """Take the minute. Raises BusyError."""
-    taken = store.take_minute(conn, lead=lead)
+    try:
+        taken = store.take_minute(conn, lead=lead)
+    except BusyError:
+        memory.known.past = store.read_past(conn, store.read_clock(conn).replace(second=0, microsecond=0))
+        raise
+    logs.run.minute = taken.minute
     return _Taken(taken.minute, RunClock(taken.at))
 
 

@@ -10,7 +10,8 @@ from itertools import groupby
 from textwrap import wrap
 from typing import TextIO
 
-from hlctl.errors import HlctlError
+from hlctl import logs
+from hlctl.errors import ExitCode, HlctlError, Verdict
 from hlctl.render import clean
 
 _JOINT = "\xa0"  # a blank at which no line is broken
@@ -72,9 +73,11 @@ def drawn(blocks: Sequence[Block], stream: TextIO) -> str:
     return captured.get()
 
 
-def complain(command: str, error: HlctlError, stream: TextIO) -> None:
+def complain(command: str, code: ExitCode | Verdict, error: HlctlError, stream: TextIO) -> None:
     """Print one line: what is wrong and what to do."""
-    stream.write(f"{f'hlctl {command}'.rstrip()}: {said(error)}\n")
+    level = "warning" if code is ExitCode.PARTIAL else "error"
+    text = f"{f'hlctl {command}'.rstrip()}: {said(error)}"
+    stream.write(logs.written(level, text, message=str(error), code=code, remedy=error.remedy))
 
 
 def said(error: HlctlError) -> str:
@@ -84,14 +87,18 @@ def said(error: HlctlError) -> str:
 
 def tell(text: str, *, wanted: bool) -> None:
     """Say what goes on, where somebody watches."""
-    if wanted and sys.stderr.isatty():
+    if _is_watched(wanted=wanted):
         sys.stderr.write(f"{text}\n")
+
+
+def _is_watched(*, wanted: bool) -> bool:
+    return wanted and logs.run.format == "text" and sys.stderr.isatty()
 
 
 @contextmanager
 def progress_bar(words: str, *, wanted: bool) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal; elsewhere nothing."""
-    if not (wanted and sys.stderr.isatty()):
+    if not _is_watched(wanted=wanted):
         yield lambda _done, _total: None
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it

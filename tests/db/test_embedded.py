@@ -17,6 +17,7 @@ import pytest
 
 from hlctl import binaries, db, embedded
 from hlctl.errors import ConfigurationError, DatabaseUnusableError, NoClusterError
+from hlctl.settings import default_data_dir
 
 IS_ROOT = os.geteuid() == 0
 
@@ -572,4 +573,4 @@ def test_the_default_place_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HOME", "/home/trader")
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
 
-    assert embedded.default_data_dir() == Path("/var/lib/hlctl" if IS_ROOT else "/home/trader/.local/share/hlctl")
+    assert default_data_dir() == Path("/var/lib/hlctl" if IS_ROOT else "/home/trader/.local/share/hlctl")

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -33,6 +34,7 @@ M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 COMMAND = Path(sys.executable).with_name("hlctl")
+SCHEDULED = {"snapshot", "refresh-universe", "verify", "prune"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,11 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Hlctl:
-    """Runs the command with its own environment and an empty HOME."""
+    """Runs the command with its own environment and an empty HOME.
+
+    Each run of a command that remembers what it told of an outage has a data directory of its own, and so remembers
+    nothing, unless the settings name one.
+    """
 
     settings: dict[str, str]
     home: Path
@@ -62,9 +68,12 @@ class Hlctl:
     def start(self, *args: str, before: Sequence[str] = (), **settings: str) -> subprocess.Popen[str]:
         """Start the command, with words `before` it as `env` or `unshare` take it, and return the process."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HLCTL_", "PG"))}
+        own = {"HOME": str(self.home)}
+        if not SCHEDULED.isdisjoint(args):
+            own["HLCTL_DATA_DIR"] = str(self.home / f"data{len(self.started)}")
         process = subprocess.Popen(
             [*before, *self.command, *args],
-            env={**kept, "HOME": str(self.home), **self.settings, **settings},
+            env={**kept, **own, **self.settings, **settings},
             cwd=self.home,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -81,6 +90,12 @@ class Hlctl:
         out, err = process.communicate(timeout=120)
         assert "Traceback" not in out + err or "debug" in args
         return Ran(process.returncode, out, err, time.monotonic() - began)
+
+
+def closed_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def open_terminal(lines: int = 24, columns: int = 80) -> tuple[int, int]:
@@ -130,6 +145,24 @@ def rows_of(database: str) -> Callable[..., list[tuple[Any, ...]]]:
             return conn.execute(statement.encode(), params or None).fetchall()
 
     return run
+
+
+def good_again(rows: Callable[..., list[tuple[Any, ...]]], minute: datetime, *, is_remembered: bool = False) -> str:
+    """Return a pattern of what a good `minute` has to say on stderr: one line if it ends an outage, else nothing.
+
+    The record tells of an outage if the minute before is not a success, or the host that runs it remembers one.
+    """
+    before = "SELECT status FROM ingest_runs WHERE snapshot_ts < %s ORDER BY snapshot_ts"
+    is_well = rows(
+        "SELECT FROM ingest_runs WHERE snapshot_ts = %s AND status = 'success'", minute - timedelta(minutes=1)
+    )
+    if rows(before, minute) and not is_well:
+        words = r", after \d+ minutes? not recorded well since .*"
+    elif is_remembered:
+        words = ", (after failing since .*|and no minute is lost)"
+    else:
+        return ""
+    return rf"hlctl snapshot: good again: {minute:%F %H:%M} UTC{words}\n"
 
 
 def start_slowly(hlctl: Hlctl, exchange: sim.Exchange, asked: int, **settings: str) -> Callable[[], Ran]:
@@ -272,15 +305,17 @@ def next_minute_is_good(
 ) -> Callable[..., None]:
     """Return what every test of a fault ends with: the fault is over, and so are its effects.
 
-    It lets the exchange behave, records the minute after `minute`, compares every stored cell with the journal, and
-    verifies the whole record once all of it is final.
+    It lets the exchange behave, records the minute after `minute`, which says that it is the first good one if it is,
+    compares every stored cell with the journal, and verifies the whole record once all of it is final.
     """
 
     def check(minute: datetime = M) -> None:
         exchange.behave()
         at(minute=after(minute))
+        expected = good_again(rows, after(minute))
         ran = with_universe("snapshot")
-        assert (ran.code, ran.err) == (0, "")
+        assert ran.code == 0
+        assert re.fullmatch(expected, ran.err), ran.err
         assert_whole(rows, exchange, after(minute))
         assert_nothing_false(rows, exchange)
         at(second=120, minute=after(minute))

@@ -21,6 +21,8 @@ from tests.e2e.test_pgbouncer import PROGRAM, Bouncer, bouncer  # noqa: F401 - a
 At = Callable[..., None]
 MACHINE = {"schedule", "process_limits"}
 """Checks whose outcome is the test machine's own."""
+NOT_SET = {"metrics_file"}
+"""Checks of what only one test sets."""
 
 
 def now(second: float = 0.0) -> dict[str, Any]:
@@ -45,7 +47,8 @@ def found(ran: Ran) -> dict[str, tuple[str, str, str]]:
 
 def odd(ran: Ran) -> dict[str, str]:
     """Return the outcome of each check that is not content, the machine's own aside."""
-    return {name: check[0] for name, check in found(ran).items() if check[0] != "ok" and name not in MACHINE}
+    aside = MACHINE | {name for name in NOT_SET if found(ran)[name][0] == "skipped"}
+    return {name: check[0] for name, check in found(ran).items() if check[0] != "ok" and name not in aside}
 
 
 def test_a_healthy_set_up_has_nothing_to_mend(healthy: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
@@ -293,3 +296,17 @@ def test_the_embedded_server_is_looked_at_and_never_made_or_started(
     assert checks["database_reachable"][::2] == ("warning", "run `hlctl db start`")
     assert checks["embedded_server"][1].startswith("stopped; the next command starts it")
     assert hlctl("db", "status", "--json").document["result"]["running"] is False
+
+
+def test_the_place_of_the_metrics_file_is_looked_at_and_nothing_is_written_there(
+    healthy: Hlctl, tmp_path: Path
+) -> None:
+    """A file that is not written looks to Prometheus like a file of long ago."""
+    folder = tmp_path / "textfiles"
+    settings = {"HLCTL_METRICS_FILE": str(folder / "hlctl.prom")}
+    ran = healthy("doctor", "--json", **settings)
+    assert ran.code == 0
+    assert odd(ran) == {"embedded_server": "skipped", "metrics_file": "warning"}
+    folder.mkdir()
+    assert odd(healthy("doctor", "--json", **settings)) == {"embedded_server": "skipped"}
+    assert list(folder.iterdir()) == []

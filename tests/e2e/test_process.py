@@ -224,7 +224,8 @@ def test_runs_killed_at_any_moment_never_leave_a_minute_that_cannot_be_completed
 
 def environment(hlctl: Hlctl, **settings: str) -> dict[str, str]:
     """Return an environment with nothing but what is needed."""
-    return {"PATH": os.environ["PATH"], "HOME": str(hlctl.home), **hlctl.settings, **settings}
+    own = {"HOME": str(hlctl.home), "HLCTL_DATA_DIR": str(hlctl.home / "data")}
+    return {"PATH": os.environ["PATH"], **own, **hlctl.settings, **settings}
 
 
 def run_with(env: dict[str, str], *args: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
@@ -286,7 +287,7 @@ def test_a_pipe_nobody_reads_does_not_hold_the_run_beyond_its_minute(
 def test_without_a_home(with_universe: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
     """A service has none, and who has a database of his own needs none."""
     env = environment(with_universe)
-    del env["HOME"]
+    del env["HOME"], env["HLCTL_DATA_DIR"]
     ran = run_with(env, COMMAND, "snapshot")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert_whole(rows, exchange, M)

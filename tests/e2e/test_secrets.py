@@ -1,4 +1,4 @@
-"""A password, a header and two tokens in URLs go where they belong and nowhere else, whatever goes wrong.
+"""A password, a header and three tokens in URLs go where they belong and nowhere else, whatever goes wrong.
 
 Each is a canary of two halves: a library that quotes a piece of a mistyped URL tells half a secret, which is too much.
 """
@@ -23,8 +23,8 @@ from hlctl import sim
 from tests.e2e.conftest import Hlctl, M, Ran
 from tests.e2e.private_server import PrivateServer, private_server
 
-HALVES = ("pwQ7LEFTx", "pwRIGHTk9", "hdQ7LEFTx", "hdRIGHTk9", "apQ7LEFTx", "apRIGHTk9", "lbQ7LEFTx", "lbRIGHTk9")
-PASSWORD, HEADER, API_TOKEN, BOARD_TOKEN = (HALVES[i] + HALVES[i + 1] for i in range(0, 8, 2))
+HALVES = tuple(f"{what}{half}" for what in ("pw", "hd", "ap", "lb", "pg") for half in ("Q7LEFTx", "RIGHTk9"))
+PASSWORD, HEADER, API_TOKEN, BOARD_TOKEN, PING_TOKEN = (HALVES[i] + HALVES[i + 1] for i in range(0, 10, 2))
 LEFT, RIGHT = HALVES[:2]
 KEEPER = "keeper"  # owns the databases; logs in with the password
 
@@ -178,6 +178,14 @@ def database(*statements: str, code: int, command: Sequence[str] = ("snapshot",)
 
 def exchange(answer: bytes | Callable[[bytes], bytes], *, delay: float = 0.0) -> Way:
     return Way(4, ("snapshot",), lambda world: world.answering(answer, delay=delay))
+
+
+def ping(answer: bytes | Callable[[bytes], bytes], *, delay: float = 0.0) -> Way:
+    def spoil(world: World) -> dict[str, str]:
+        base = world.answering(answer, delay=delay)["HLCTL_API_URL"].removesuffix(f"/{API_TOKEN}")
+        return {"HLCTL_PING_URL": f"{base}/{PING_TOKEN}"}
+
+    return Way(4, ("snapshot",), spoil)
 
 
 def board(answer: bytes | Callable[[bytes], bytes]) -> Way:
@@ -382,6 +390,29 @@ PATHS: dict[str, Way] = {
     "a leaderboard that repeats what it hears": board(echo),
     "a leaderboard that repeats it in JSON": board(echo_body),
     "a leaderboard that is not there": Way(4, ("refresh-universe",), lambda _world: refusing()),
+    # the ping
+    "a ping to nobody": Way(4),
+    "a ping to a host nobody knows": Way(4, spoil=setting(HLCTL_PING_URL=f"https://no-such-host.invalid/{PING_TOKEN}")),
+    "a ping without TLS": Way(
+        4,
+        spoil=lambda world: {
+            "HLCTL_PING_URL": ping(http("200 OK")).spoil(world)["HLCTL_PING_URL"].replace("http:", "https:")
+        },
+    ),
+    "a ping that is redirected": ping(http("302 Found", f"Location: https://elsewhere.example/{PING_TOKEN}")),
+    "a ping that is repeated": ping(echo),
+    "a ping that is answered with garbage": ping(b"\x00\xff garbage\r\n\r\n"),
+    "a ping that is not answered": ping(b"", delay=5),
+    "a ping of a failure": Way(5, spoil=setting(HLCTL_DATABASE_URL=f"postgresql://keeper:{PASSWORD}@127.0.0.1:1/x")),
+    "a ping's address as http": Way(6, ("status",), setting(HLCTL_PING_URL=f"http://10.0.0.1/{PING_TOKEN}")),
+    "a ping's address with a query": Way(6, ("status",), setting(HLCTL_PING_URL=f"https://127.0.0.1:1/?{PING_TOKEN}")),
+    "a ping's address with a password": Way(
+        6, ("status",), setting(HLCTL_PING_URL=f"https://me:{PING_TOKEN}@127.0.0.1:1/")
+    ),
+    "a ping's address as a file's name": Way(
+        6, ("status",), setting(HLCTL_METRICS_FILE=f"https://127.0.0.1:1/{PING_TOKEN}")
+    ),
+    "doctor and a ping's address": Way(1, ("doctor",)),
     # signals
     "SIGTERM in the middle": Way(143, spoil=lambda w: w.answering(b"", delay=20), stop=signal.SIGTERM),
     "SIGINT in the middle": Way(130, spoil=lambda w: w.answering(b"", delay=20), stop=signal.SIGINT),
@@ -507,7 +538,7 @@ def run(hlctl: Hlctl, path: Way, settings: dict[str, str], *options: str) -> Ran
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc, to see command lines")
 @pytest.mark.parametrize("name", PATHS)
 def test_no_secret_is_seen_on_this_path(secretive: World, tmp_path: Path, name: str) -> None:
-    """Not in what the command prints, in text or JSON; nor in the server's log, its sessions, or any command line."""
+    """Not in what the command prints and logs, in text or JSON; nor in the server's log, sessions or command lines."""
     path = PATHS[name]
     settings = {
         "HLCTL_DATABASE_URL": secretive.url(secretive.ready),
@@ -515,6 +546,7 @@ def test_no_secret_is_seen_on_this_path(secretive: World, tmp_path: Path, name: 
         "HLCTL_REQUEST_TIMEOUT": "1" if path.stop is None else "30",
         "HLCTL_MAX_ATTEMPTS": "1",
         "HLCTL_UNIVERSE_SIZE": "3",
+        "HLCTL_PING_URL": f"http://127.0.0.1:1/{PING_TOKEN}",
         **at(secretive.exchange.url),
     }
     settings.update(path.spoil(secretive))
@@ -524,7 +556,7 @@ def test_no_secret_is_seen_on_this_path(secretive: World, tmp_path: Path, name: 
     before = len(secretive.server.log())
     with Watcher(secretive.server) as watcher:
         shown = run(hlctl, path, {})
-        told = run(hlctl, path, {}, "--json")
+        told = run(hlctl, path, {"HLCTL_LOG_FORMAT": "json"}, "--json")
     assert (shown.code, told.code) == (path.code, path.code), shown.err + told.err
     assert told.document["exit_code"] == path.code
     assert watcher.rounds > 1

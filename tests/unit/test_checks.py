@@ -170,6 +170,23 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
     "a crontab that yields": (machine.schedule(schedules(BOTH, BOTH, yields=True)), OK, "systemd start"),
     "files enough": (machine.process_limits(24, connections=8, others=16), OK, "24 files open, a run needs 24"),
     "files too few": (machine.process_limits(23, connections=8, others=16), WARNING, "asks fewer wallets"),
+    "no metrics file": (machine.metrics_file(None, is_there=False, is_writable=False), SKIPPED, "is not set"),
+    "a metrics file": (machine.metrics_file("/d/x.prom", is_there=True, is_writable=True), OK, "can be written"),
+    "a metrics file nowhere": (
+        machine.metrics_file("/d/x.prom", is_there=False, is_writable=False),
+        WARNING,
+        "the directory of /d/x.prom does not exist",
+    ),
+    "a metrics file of others": (
+        machine.metrics_file("/d/x.prom", is_there=True, is_writable=False),
+        WARNING,
+        "may not write to the directory of /d/x.prom",
+    ),
+    "a metrics file nobody reads": (
+        machine.metrics_file("/d/x.txt", is_there=True, is_writable=True),
+        WARNING,
+        "does not read /d/x.txt",
+    ),
     "any files": (machine.process_limits(None, connections=64, others=16), OK, "any number of files"),
 }
 

@@ -100,3 +100,23 @@ def test_the_watchdogs_last_words_are_a_document_too(tmp_path: Path, code: int, 
     assert (status, err) == (code, "")
     found = contract.check(out, code)["error"]
     assert (found["code"], found["message"]) == (error, "too late")
+
+
+def test_the_watchdogs_last_words_are_told_once_in_an_outage(tmp_path: Path) -> None:
+    """It ends a run that nothing else could end, and the next one a minute later ends in the same way."""
+    hang = (
+        "import time; from hlctl.jobs import snapshot; from hlctl.watchdog import watchdog;"
+        "snapshot.snapshot = lambda *_, **__: (watchdog.end_in(0, 5, 'no answer'), time.sleep(60))"
+    )
+    told = [run(hang, "snapshot", data_dir=tmp_path) for _ in range(2)]
+    assert told == [(5, "", "hlctl: no answer\n"), (5, "", "")]
+
+
+def test_a_disk_that_hangs_does_not_hold_the_watchdog_up(tmp_path: Path) -> None:
+    """It is no memory, so the words are said; the process ends either way."""
+    hang = (
+        "import time; from hlctl import memory; from hlctl.jobs import snapshot; from hlctl.watchdog import watchdog;"
+        "memory.Place.recall = lambda self: time.sleep(60);"
+        "snapshot.snapshot = lambda *_, **__: (watchdog.end_in(0, 5, 'no answer'), time.sleep(60))"
+    )
+    assert run(hang, "snapshot", data_dir=tmp_path) == (5, "", "hlctl: no answer\n")

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 UNITS = sorted(unit for unit in (ROOT / "systemd").iterdir() if unit.is_file())
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
+HOOKS = [unit for unit in SERVICES if "@" in unit.name]  # what systemd starts when another unit has ended
 SANDBOX = ROOT / "systemd" / "hlctl-.service.d" / "sandbox.conf"  # systemd reads it for every hlctl-*.service
 INSTALLATION = (ROOT / "docs" / "installation.md").read_text()
 
@@ -87,7 +88,7 @@ def test_every_hlctl_name_in_the_docs_is_a_setting() -> None:
 def test_unit_files_and_crontab_start_commands_that_exist(file: Path) -> None:
     """With options that exist."""
     lines = re.findall(r"/opt/hlctl/bin/(hlctl .*)$", file.read_text(), re.MULTILINE)
-    assert lines or file.suffix == ".timer" or "hlctl-failure" in file.name
+    assert lines or file.suffix == ".timer" or file in HOOKS
     assert all(known_line(line) for line in lines), lines
 
 
@@ -102,10 +103,26 @@ def test_a_timer_keeps_time_in_utc_and_to_the_second(timer: Path) -> None:
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda unit: unit.name)
 def test_a_service_is_bounded_and_is_told_of_where_somebody_listens(service: Path) -> None:
-    """A oneshot has no time limit of its own; and the hook must not call itself."""
+    """A oneshot has no time limit of its own; a hook must not call itself; only what ends well can be well again."""
     text = service.read_text()
     assert re.search(r"^TimeoutStartSec=\d+$", text, re.MULTILINE)
-    assert ("OnFailure=hlctl-failure@%n.service" in text) != ("hlctl-failure" in service.name)
+    assert ("OnFailure=hlctl-failure@%n.service" in text) != (service in HOOKS)
+    assert ("OnSuccess=hlctl-recovery@%n.service" in text) == service.with_suffix(".timer").exists()
+
+
+def test_what_was_told_of_a_failure_is_told_to_be_over_once() -> None:
+    """The flag that the one leaves is what the other waits for and takes away, each once it has told somebody."""
+    failure, recovery = (unit.read_text().splitlines() for unit in HOOKS)
+    flag = "/run/hlctl-failed/%i"
+    for told, before, after in ((failure, f"!{flag}", f"touch {flag}"), (recovery, flag, f"rm -f {flag}")):
+        assert f"ConditionPathExists={before}" in told
+        assert "ConditionPathExists=/etc/hlctl/notify.curl" in told
+        assert f"ExecStartPost=/usr/bin/{after}" in told
+        assert {"RuntimeDirectory=hlctl-failed", "RuntimeDirectoryPreserve=yes"} <= set(told)
+        assert "LogLevelMax=notice" in told, "else the journal has a line for every minute in which nothing happens"
+    assert f'ExecStartPre=/usr/bin/test "${{MONITOR_EXIT_STATUS}}" != {ExitCode.BUSY.value}' in recovery
+    postgres = (ROOT / "systemd" / "hlctl-postgres.service").read_text()
+    assert f"ExecStartPost=/usr/bin/rm -f {flag.replace('%i', '%n')}" in postgres
 
 
 def test_codes_of_normal_operation_are_no_failures() -> None:
@@ -114,6 +131,7 @@ def test_codes_of_normal_operation_are_no_failures() -> None:
     assert told == {
         "hlctl-failure@": [],
         "hlctl-postgres": [f"{ExitCode.BUSY.value}"],
+        "hlctl-recovery@": [],
         "hlctl-prune": [f"{ExitCode.BUSY.value}"],
         "hlctl-refresh-universe": [f"{ExitCode.BUSY.value}"],
         "hlctl-snapshot": [f"{ExitCode.PARTIAL.value} {ExitCode.BUSY.value}"],

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hlctl.errors import MinuteRefusedError, UsageError
+from hlctl.jobs import export
 from hlctl.model import MINUTE, Clip
 from hlctl.moments import Range, Wanted, bound, parse_minute, parse_span, wanted
 
@@ -223,3 +224,12 @@ def test_a_range_lies_within_the_record_or_is_refused(
         return
     assert first <= found.since < found.until <= M + MINUTE
     assert all(clip.bound in {"since", "until"} for clip in found.clips)
+
+
+@pytest.mark.parametrize(
+    "day", ["2026-W01-1", "20260106", "2026-1-6", "2026-02-29", "2026-01-06\n", "\uff12026-01-06", ""]
+)
+def test_a_day_to_export_is_written_with_its_month(day: str) -> None:
+    """The first is a date to Python: a Monday in the year before."""
+    with pytest.raises(UsageError, match="is no day"):
+        export._range(export.ranged(day, None, None))

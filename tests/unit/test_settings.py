@@ -50,7 +50,10 @@ def test_the_defaults_are_the_documented_ones(monkeypatch: pytest.MonkeyPatch) -
         "coverage_failed": Decimal(80),
         "stale_after": 180,
         "retention_days": None,
+        "metrics_file": None,
+        "ping_url": None,
         "log_level": "warning",
+        "log_format": "text",
     }
 
 
@@ -98,6 +101,10 @@ def test_a_file_that_can_be_read_only_once_is_read(monkeypatch: pytest.MonkeyPat
         "TOPSECRET==",
         "postgresql://u:TOPSECRET@h/x?connect_timeout=3",
         "DATABASE_PASSWORD=TOPSECRET",
+        "HLCTL_API_AUTHORIZATION:TOPSECRET",
+        "HLCTL_DATABASE_URLpostgresql://u:TOPSECRET@h/x?sslmode=prefer",
+        "'HLCTL_ TOPSECRET'=1",
+        "HLCTL_UNIVERSE\u200b_SIZE=5",
     ],
 )
 def test_a_line_that_is_no_setting_is_refused_by_its_number(
@@ -154,7 +161,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(
         ("HLCTL_MAX_CONCURRENCY", ["0", "65"]),
         ("HLCTL_REQUEST_TIMEOUT", ["0", "51", "nan", "inf"]),
         ("HLCTL_MAX_ATTEMPTS", ["0", "4"]),
-        ("HLCTL_RATE_LIMIT", ["-1"]),
+        ("HLCTL_RATE_LIMIT", ["-1", "1000001", "2147483648", "9" * 400]),
         ("HLCTL_API_AUTHORIZATION", [f" {CANARY}", f"{CANARY}\n", f"{CANARY}\nX: y", f"{CANARY}\u00e9"]),
         ("HLCTL_DEADLINE", ["0", "50.1", "60"]),
         ("HLCTL_COVERAGE_SUCCESS", ["-1", "0", "101", "99.999"]),
@@ -168,6 +175,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(
                 "https://", f"https://me:{CANARY}@x.example", f"https://x.example/?key={CANARY}", "http://10.0.0.1",
                 "https://a..b", "https://*.example", "https://-a.example", f"https://{'a' * 64}.example", "https://[x]",
                 f"https://x.example/ {CANARY}", f"https://x.example/\n{CANARY}", "https://a b", "https://x.example:x",
+                "https://[v1.a]", "https://[::1%25&lo]", "https://x[::1]", "https://[::1];x", "https://1\U0001f40b", "https://:\u0130[::1]",
                 "http://169.254.169.254", "http://127.0.0.1.evil.example", "http://localhost.evil.example",
             ],
         ),
@@ -221,7 +229,8 @@ def test_a_secret_may_come_from_a_file_and_is_shown_nowhere(
 ) -> None:
     """Service managers hand them over as files; editors add a mark at the start and a newline at the end."""
     file = tmp_path / "secret"
-    secret = f"postgresql://u:{CANARY}@h/x" if field == "database_url" else CANARY
+    forms = {"database_url": f"postgresql://u:{CANARY}@h/x", "ping_url": f"https://127.0.0.1/{CANARY}"}
+    secret = forms.get(field, CANARY)
     name = f"HLCTL_{field.upper()}"
     for content in (secret, f"{secret}\n", f"\ufeff{secret}\r\n"):
         file.write_text(content)
@@ -362,3 +371,29 @@ def test_no_value_makes_the_loader_raise_anything_but_its_own_error(value: str) 
             assert settings.load().universe_size >= 1
         except ConfigurationError as exc:
             assert "HLCTL_" in str(exc)  # noqa: PT017 - either outcome is right
+
+
+@pytest.mark.parametrize("value", ["hlctl.prom", "./hlctl.prom", "https://h/hlctl.prom", "/a/https:/h/x.prom"])
+def test_a_metrics_file_that_depends_on_where_a_command_starts_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """Cron starts in the user's home, systemd in /, a person anywhere: each would write a file of its own."""
+    assert str(problem(monkeypatch, HLCTL_METRICS_FILE=value)) == (
+        "HLCTL_METRICS_FILE: must be the whole path of a file, from / on"
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"http://hc.example/{CANARY}", f"https://u:{CANARY}@h/x", f"https://h/x?{CANARY}", f"https://h/x#{CANARY}",
+        f"https://h/{CANARY} x", f"https://h/{CANARY}\n", CANARY, f"ftp://h/{CANARY}", f"https://{CANARY}..x/",
+    ],
+)  # fmt: skip
+def test_a_ping_address_that_would_be_read_or_cut_on_its_way_is_refused_without_a_word_of_it(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """Its path is the secret: who has it can silence the alarm."""
+    words = str(problem(monkeypatch, HLCTL_PING_URL=value))
+    assert words.startswith("HLCTL_PING_URL: ")
+    assert CANARY not in words

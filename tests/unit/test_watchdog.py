@@ -1,9 +1,11 @@
 """The end of a process that nothing holds up."""
 
+import json
 import threading
 
 import pytest
 
+from hlctl import logs
 from hlctl.watchdog import Watchdog
 
 
@@ -82,3 +84,15 @@ def test_it_can_be_called_off() -> None:
     dog.end_in(0.05, 4, "")
     dog.call_off()
     assert not ended.happened.wait(0.3)
+
+
+def test_its_last_words_are_an_object_where_the_log_is(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Who reads objects reads the end too."""
+    monkeypatch.setattr(logs, "run", logs.Run(format="json", command="snapshot"))
+    ended = Ended()
+    Watchdog(ended).end_in(0.01, 4, "the minute was over")
+    assert ended.happened.wait(5)
+    said = json.loads(capfd.readouterr().err)
+    assert (said["level"], said["code"], said["message"]) == ("error", 4, "the minute was over")

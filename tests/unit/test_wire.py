@@ -116,6 +116,20 @@ def test_an_answer_that_stops_early_is_truncated() -> None:
     assert {reason_of(whole[:cut]) for cut in range(1, len(whole))} == {MissingReason.TRUNCATED}
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'\r\n {"assetPositions":[',
+        b'{"assetPositions":[],"note":"a}',
+        '{"assetPositions":[],"note":"\u00e9'.encode()[:-1],
+        b'{"assetPositions":[],"note":{} ',
+    ],
+)
+def test_an_answer_that_stops_behind_blanks_in_a_string_or_within_a_character_is_truncated(answer: bytes) -> None:
+    """What was cut is asked for again; what has another shape is not. Each of them the fuzzer found."""
+    assert reason_of(answer) is MissingReason.TRUNCATED
+
+
 @pytest.mark.parametrize("element", [b"1", b"[]", b"{}", b'""', b"[[[[[1]]]]]", b'{"":1}'])
 def test_more_values_than_a_state_can_have_are_not_decoded(element: bytes) -> None:
     """A short text can hold very many: each costs up to 130 bytes of memory, and eight answers come at a time."""
@@ -273,11 +287,29 @@ def test_an_address_is_lower_cased() -> None:
         row(windowPerformances=[["month", {"pnl": "Infinity"}]]), row(windowPerformances=[["month", {"pnl": None}]]),
         row(windowPerformances=[["month", {"pnl": 12.5}]]), row(windowPerformances={"month": {"pnl": "1"}}),
         row(windowPerformances=[[["month"], {}]]), row(windowPerformances=[["month", {"pnl": "1e5"}]]),
+        row(windowPerformances=[["month", {"pnl": "1"}], ["month", {"pnl": "2"}]]),
+        row(windowPerformances=["ab", ["month", {}]]), row(windowPerformances=[{"month": 1, "b": 2}]),
+        row(windowPerformances=[[None, {}], ["month", {}]]),
     ],
 )  # fmt: skip
 def test_a_row_that_cannot_be_read_is_none_and_costs_nobody_else(odd: object) -> None:
     """Rows are counted as rejected, never guessed."""
     first, second = read(leaderboard(odd, row()))
+    assert first is None
+    assert second is not None
+
+
+@pytest.mark.parametrize(
+    ("good", "doubled"),
+    [
+        (b'"accountValue": "7.0"', b'"accountValue": "7.0", "accountValue": "8.0"'),
+        (b'{"pnl": "12.5"', b'{"pnl": "1.0", "pnl": "12.5"'),
+        (b'"ethAddress"', b'"ethAddress": "0x", "ethAddress"'),
+    ],
+)
+def test_a_key_that_comes_twice_costs_its_row(good: bytes, doubled: bytes) -> None:
+    """Which of the two is true cannot be told."""
+    first, second = read(leaderboard(row(), row()).replace(good, doubled, 1))
     assert first is None
     assert second is not None
 
@@ -312,6 +344,12 @@ def test_other_keys_before_and_after_the_rows_are_skipped() -> None:
     )
 
 
+@pytest.mark.parametrize("number", ["1.5", "-0.5", "1e5", "2.5E+7", "0"])
+def test_a_number_may_be_cut_anywhere_on_its_way(number: str) -> None:
+    """Behind its point or exponent it is no number yet, and looked like one with something odd behind it."""
+    assert read(f'{{"a":{number},"leaderboardRows":[],"b":{number}}}'.encode(), size=1) == []
+
+
 def test_an_empty_leaderboard_has_no_rows() -> None:
     """It is the selection that refuses it."""
     assert read(b' { "leaderboardRows" : [ ] } \n') == []
@@ -330,6 +368,8 @@ def test_an_empty_leaderboard_has_no_rows() -> None:
         (b'{"leaderboardRows":["' + b"x" * 70_000, "bad_shape"),
         (b'{"leaderboardRows":["' + b"x" * 70_000 + b'"]}', "bad_shape"),
         (b'{"leaderboardRows":[],"leaderboardRows":[]}', "bad_shape"),
+        (b'{1:2,"leaderboardRows":[]}', "bad_shape"), (b'{"leaderboardRows":[],5:6}', "bad_shape"),
+        (b'{"leaderboardRows":[],"b":1.', "truncated"),
         (b'{"leaderboardRows":[{"a":]}', "bad_shape"), (b'{"leaderboardRows":[nonsense]}', "bad_shape"),
     ],
 )  # fmt: skip
