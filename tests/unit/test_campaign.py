@@ -120,8 +120,8 @@ def test_units_that_do_as_they_must_are_not_complained_of() -> None:
     [
         ({"statuses": ["success"] * 6}, "the minutes are success, success, success, success, success, success, not "),
         ({"minutes": [minute(number) for number in (0, 1, 2, 3, 4, 6)]}, "a minute is missing"),
-        ({"told": []}, "failures are told 0 times, not once, in the first minute that failed"),
-        ({"told": [FAILURE, FAILURE]}, "failures are told 2 times, not once, in the first minute that failed"),
+        ({"told": BY_TIMER.told[1:]}, "failures are told 0 times, not once, in the first minute that failed"),
+        ({"told": [FAILURE, *BY_TIMER.told]}, "failures are told 2 times, not once, in the first minute that failed"),
         ({"told": [*BY_TIMER.told, replace(FAILURE, body="well again")]}, "recoveries are told "),
         ({"server": "failed exit-code 1"}, "the server's unit ends as failed exit-code 1"),
     ],
