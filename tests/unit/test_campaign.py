@@ -122,7 +122,10 @@ def test_units_that_do_as_they_must_are_not_complained_of() -> None:
         ({"statuses": ["success"] * 6}, "the minutes are success, success, success, success, success, success, not "),
         ({"minutes": [minute(number) for number in (-1, 1, 2, 3, 4, 5)]}, "a minute is missing"),
         ({"told": [RECOVERY]}, "failures are told 0 times, not once, in the first minute that failed"),
-        ({"told": [FAILURE, FAILURE, RECOVERY]}, "failures are told 2 times, not once, in the first minute that failed"),
+        (
+            {"told": [FAILURE, FAILURE, RECOVERY]},
+            "failures are told 2 times, not once, in the first minute that failed",
+        ),
         ({"told": [FAILURE]}, "recoveries are told 0 times, not once, in the first good minute"),
         ({"told": [FAILURE, RECOVERY, RECOVERY]}, "recoveries are told 2 times, not once, in the first good minute"),
         ({"server": "failed exit-code 1"}, "the server's unit ends as failed exit-code 1"),
