@@ -1,14 +1,14 @@
 """The reference: what an answer of the exchange says, read once more, slowly and by other means.
 
-Written from what the project promises, not from its code: docs/semantics.md ("NULL is not zero", "The universe") says
-what is believed, `sql/migrations` which values a cell may have. It knows nothing of hlctl and is meant to be read in
-one sitting. Whole documents are parsed by plain `json`; nothing is streamed, cut short or fast.
+Its rules are what the project promises: docs/semantics.md ("NULL is not zero", "The universe") says what is believed,
+`sql/migrations` which values a cell may have. It shares no code with hlctl and is meant to be read in one sitting.
+Whole documents are parsed by plain `json`; nothing is streamed, cut short or fast. It is not blind: its author had read
+the decoder, and a mistake in the understanding of a page can be in both.
 
 Where more than one thing is wrong with an answer no page says which is found first, so a refusal is the set of
-everything that is wrong. Four bounds are hlctl's own choice and repeated here: 20,000 values in a state, 18 decimals,
-15 digits of
-`time`, and a price of "NaN" for none. Two more are left to who makes the bodies, for a parsed document does not show
-them: how deep one may nest, and how long a row of the leaderboard may be.
+everything that is wrong. Some rules are hlctl's own choice and repeated here: 20,000 values in a state, 18 decimals, 15
+digits of `time`, a price of "NaN" for none, and what makes a window of a leaderboard's row. Two more are left to who
+makes the bodies, for a parsed document does not show them: how deep one may nest, and how long a row may be.
 """
 
 import json

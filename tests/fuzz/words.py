@@ -1,7 +1,7 @@
 """The reference for what an operator writes: moments, spans, days, and lines of a settings file.
 
-Written from README.md and the messages that refuse, not from the code; it knows nothing of hlctl. None means that it
-must be refused.
+Its rules are those of README.md and of the messages that refuse; the bounds of the settings stand on no page and repeat
+hlctl's. It shares no code with it. None means that it must be refused.
 """
 
 from datetime import UTC, date, datetime, timedelta
