@@ -276,6 +276,7 @@ class ServerResult(Result):
     pid: int | None
     version: str | None
     data_dir: Path
+    programs: Path  # the directory of psql, pg_dump and their like, of the server's own version
     url: str
     did: str  # what the command changed, in a word: started, stopped, nothing
 

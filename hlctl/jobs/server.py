@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from hlctl import embedded
+from hlctl import binaries, embedded
 from hlctl.errors import NoClusterError
 from hlctl.jobs.database import embedded_data_dir
 from hlctl.results import ServerResult, TextResult
@@ -42,6 +42,7 @@ def _now(settings: Settings, *, did: str) -> ServerResult:
         pid=found.pid,
         version=found.version,
         data_dir=found.data_dir,
+        programs=binaries.locate(),
         url=found.url,
         did=did,
     )

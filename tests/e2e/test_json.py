@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -189,7 +190,12 @@ def test_success_is_one_document_as_the_page_shows_it(
     assert_shown(
         command,
         ran,
-        {data_dir: "/var/lib/hlctl", tmp_path / "home": "/home/hlctl", platform.platform(): "Linux"},
+        {
+            data_dir: "/var/lib/hlctl",
+            tmp_path / "home": "/home/hlctl",
+            platform.platform(): "Linux",
+            sysconfig.get_path("purelib"): "/opt/hlctl/lib/python3.11/site-packages",
+        },
     )
 
 
