@@ -1,0 +1,34 @@
+-- Coins held by all wallets, longs minus shorts, in the last usable minute of each point: success or partial, and not
+-- suspect. Missing and dirty cells are in no sum. The band is what the net would be if each wallet that is not known holds
+-- something it was seen to hold in the hour before: an assumption, no fact. Where one was not seen in that hour there is no
+-- band. A break: no usable minute.
+WITH point AS MATERIALIZED (
+  SELECT $__timeGroup(snapshot_ts, $__interval, NULL) AS bucket, max(snapshot_ts) AS minute
+    FROM ingest_runs
+   WHERE $__timeFilter(snapshot_ts)
+     AND status <> 'failed'
+     AND suspect = '{}'
+     AND pruned_at IS NULL
+   GROUP BY 1)
+SELECT p.bucket AS "time", e.known, e.lowest, e.highest
+  FROM point p
+ CROSS JOIN LATERAL (
+       SELECT sum(c.szi) AS known,
+              CASE WHEN bool_and(coalesce(c.szi, h.lowest) IS NOT NULL) THEN sum(coalesce(c.szi, h.lowest)) END  AS lowest,
+              CASE WHEN bool_and(coalesce(c.szi, h.highest) IS NOT NULL) THEN sum(coalesce(c.szi, h.highest)) END AS highest
+         FROM (SELECT wallet_id, asset, CASE WHEN NOT is_dirty THEN position_szi END AS szi
+                 FROM wallet_snapshots
+                WHERE snapshot_ts = p.minute
+                  AND asset IN (${asset:sqlstring})) AS c
+         LEFT JOIN LATERAL (
+              SELECT min(b.position_szi) AS lowest, max(b.position_szi) AS highest
+                FROM wallet_snapshots b
+                JOIN ingest_runs r USING (snapshot_ts)
+               WHERE c.szi IS NULL
+                 AND b.wallet_id = c.wallet_id
+                 AND b.asset = c.asset
+                 AND b.snapshot_ts >= p.minute - interval '1 hour'
+                 AND b.snapshot_ts < p.minute
+                 AND NOT b.is_dirty
+                 AND r.suspect = '{}') AS h ON true) AS e
+ ORDER BY 1
