@@ -379,8 +379,20 @@ def test_health_now_is_what_the_judge_says(grafana: Grafana, runs: dict[datetime
     ]
 
 
+def test_before_the_first_minute_nothing_is_good_bad_or_zero(conn: db.Connection) -> None:
+    """A set-up that has not begun to record has no gaps, and nobody holds nothing."""
+    owner = Grafana(conn, conn.info.user)
+    counts = {"Wallets in force", "Days kept", "Days prepared", "Cells without a day", "Cells on disk, by day"}
+    words = {"State", "Why"}
+    for title in PANELS.keys() - counts - words:
+        rows = owner(title, since=datetime.now(UTC) - timedelta(days=1), until=datetime.now(UTC))
+        assert all(value is None for row in rows for name, value in row.items() if name != "distance"), title
+    assert owner("State") == [{"health_state": "stale"}]
+    assert owner("Why") == [{"reasons": "no_good_minute"}]
+
+
 def test_what_is_not_known_is_no_figure(grafana: Grafana) -> None:
-    """A minute in which nobody answered has no skew, and a record without a minute no age."""
+    """A minute in which nobody answered has no skew."""
     at = FIRST + timedelta(minutes=80)
     assert grafana("Skew and clock", since=at, until=at) == [{"time": at, "skew": None, "clock offset": None}]
 

@@ -20,6 +20,7 @@ change AS (
     FROM wallet_snapshots b
     JOIN wallet_snapshots a USING (wallet_id, asset)
    WHERE b.snapshot_ts = (SELECT minute FROM newest)
+     AND $__timeFilter(b.snapshot_ts)
      AND a.snapshot_ts = (SELECT minute FROM oldest)
      AND b.asset IN (${asset:sqlstring})
      AND a.position_szi <> b.position_szi

@@ -16,5 +16,6 @@ SELECT p.bucket AS "time", e.long, e.short, e.unknown AS "not known"
               count(*) FILTER (WHERE position_szi IS NULL OR is_dirty)    AS unknown
          FROM wallet_snapshots
         WHERE snapshot_ts = p.minute
+          AND $__timeFilter(snapshot_ts)
           AND asset IN (${asset:sqlstring})) AS e
  ORDER BY 1

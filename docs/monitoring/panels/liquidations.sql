@@ -13,6 +13,7 @@ position AS MATERIALIZED (
   SELECT position_szi AS szi, liq_px, leverage_type, abs(margin_used * leverage / position_szi) AS px
     FROM wallet_snapshots
    WHERE snapshot_ts = (SELECT minute FROM newest)
+     AND $__timeFilter(snapshot_ts)
      AND asset IN (${asset:sqlstring})
      AND position_szi <> 0
      AND NOT is_dirty),

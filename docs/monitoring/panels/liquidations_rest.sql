@@ -11,6 +11,7 @@ cell AS MATERIALIZED (
   SELECT snapshot_ts, asset, CASE WHEN NOT is_dirty THEN position_szi END AS szi, liq_px, leverage_type, margin_used, leverage
     FROM wallet_snapshots
    WHERE snapshot_ts = (SELECT minute FROM newest)
+     AND $__timeFilter(snapshot_ts)
      AND asset IN (${asset:sqlstring})),
 mark AS (
   SELECT asset, percentile_disc(0.5) WITHIN GROUP (ORDER BY abs(margin_used * leverage / szi)) AS px

@@ -10,5 +10,6 @@ SELECT $__timeGroup(m.minute, $__interval) AS "time",
          least($__timeTo()::timestamptz, date_bin('1 minute', hlctl_clock(), 'epoch') - interval '1 minute'),
          interval '1 minute') AS m (minute)
   LEFT JOIN ingest_runs r ON r.snapshot_ts = m.minute AND $__timeFilter(r.snapshot_ts)
+ WHERE record.first IS NOT NULL
  GROUP BY 1
  ORDER BY 1
