@@ -138,7 +138,7 @@ def series(
         "tooltip": {"mode": "multi", "sort": "none"},
     }
     made = panel("timeseries", title, source, unit=unit, size=(width, 8), options=options, custom=custom, **defaults)
-    made.body["maxDataPoints"] = 500  # a year is then as quick as a day
+    made.body["maxDataPoints"] = 24 * 60  # each minute of a day, and a year as quick as that
     return painted(made, colors or {})
 
 
@@ -192,9 +192,9 @@ def painted(made: Panel, colors: dict[str, str]) -> Panel:
 
 def of_each_asset(made: Panel) -> Panel:
     """Return a panel that Grafana draws once for each chosen asset, beside each other over the whole width."""
-    made.body.update(
-        {"title": f"{made.body['title']}: $asset", "repeat": "asset", "repeatDirection": "h", "maxPerRow": 3}
-    )
+    title = f"{made.body['title']}: $asset"
+    made.body.update({"title": title, "repeat": "asset", "repeatDirection": "h", "maxPerRow": len(ASSETS)})
+    made.body["maxDataPoints"] = 500  # a point reads a minute's cells, and has a third of the width
     return made._replace(width=WIDTH)
 
 

@@ -202,7 +202,8 @@ def cells(grafana: Grafana) -> dict[datetime, dict[int, Cell]]:
 def runs(grafana: Grafana) -> dict[datetime, Any]:
     """Return the run rows by minute."""
     with grafana.conn.cursor(row_factory=namedtuple_row) as cursor:
-        return {run.snapshot_ts: run for run in cursor.execute("SELECT * FROM ingest_runs")}
+        rows: list[Any] = cursor.execute("SELECT * FROM ingest_runs").fetchall()
+        return {run.snapshot_ts: run for run in rows}
 
 
 def usable(runs: dict[datetime, Any], until: datetime = NOW) -> list[datetime]:
@@ -253,7 +254,7 @@ def test_the_net_and_its_bounds_are_those_of_the_cells(
     """A missing wallet is within what it held in the hour before, and where nobody knows that there are no bounds."""
     good = usable(runs)
     unsuspected = [minute for minute in cells if runs[minute].suspect == []]
-    expected = []
+    expected: list[dict[str, Any]] = []
     for minute in good:
         hour = [before for before in unsuspected if minute - timedelta(hours=1) <= before < minute]
         lows: list[Decimal | None] = []
