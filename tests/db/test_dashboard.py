@@ -44,7 +44,10 @@ TROUBLE = """
     DELETE FROM wallet_snapshots WHERE snapshot_ts = '{first}'::timestamptz + interval '70 min';
     DELETE FROM ingest_health    WHERE health_ts   = '{first}'::timestamptz + interval '70 min';
     DELETE FROM ingest_runs      WHERE snapshot_ts = '{first}'::timestamptz + interval '70 min';
-    UPDATE ingest_runs SET status = 'failed', missing = '{{"dns": 12, "timeout": 8}}', skew_ms = NULL
+    UPDATE ingest_runs SET skew_ms = 700 + extract(minute FROM snapshot_ts), clock_offset_ms = -40, retries = 2;
+    UPDATE ingest_runs SET clock_offset_ms = 30 WHERE extract(minute FROM snapshot_ts) = 5;
+    UPDATE ingest_runs
+       SET status = 'failed', missing = '{{"dns": 12, "timeout": 8}}', skew_ms = NULL, clock_offset_ms = NULL
      WHERE snapshot_ts = '{first}'::timestamptz + interval '80 min';
     UPDATE ingest_runs SET suspect = '{{mass_zero}}'
      WHERE snapshot_ts IN ('{first}'::timestamptz + interval '85 min', '{first}'::timestamptz + interval '149 min');
@@ -418,9 +421,21 @@ def test_before_the_first_minute_nothing_is_good_bad_or_zero(conn: db.Connection
 
 
 def test_what_is_not_known_is_no_figure(grafana: Grafana) -> None:
-    """A minute in which nobody answered has no skew."""
+    """A minute in which nobody answered has no skew; a clock that is behind is as wrong as one that is ahead."""
     at = FIRST + timedelta(minutes=80)
     assert grafana("Skew and clock", since=at, until=at) == [{"time": at, "skew": None, "clock offset": None}]
+    until = FIRST + timedelta(minutes=9)
+    known = {"skew": Decimal("0.709"), "clock offset": Decimal("0.040")}
+    assert grafana("Skew and clock", until=until, interval=timedelta(minutes=10)) == [{"time": FIRST, **known}]
+
+
+def test_a_table_of_all_assets_has_each_of_them(grafana: Grafana) -> None:
+    """It is not drawn once for each, and gets the chosen ones as a list."""
+    everything = "HYPE', 'BTC', 'ETH"
+    assert [row["asset"] for row in grafana("Beside the ladder", asset=everything)] == ["HYPE", "BTC", "ETH"]
+    for title in ("Beside the ladder", "Biggest changes of the last hour"):
+        each = [row for asset in ("HYPE", "BTC", "ETH") for row in grafana(title, asset=asset)]
+        assert grafana(title, asset=everything) == each
 
 
 @pytest.mark.parametrize("title", ["Net position", "Wallets", "Coverage", "Missing wallets by reason"])
