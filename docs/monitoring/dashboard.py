@@ -1,4 +1,4 @@
-"""Writes dashboard.json, which Grafana 10 and later import: `python docs/monitoring/dashboard.py`.
+"""Writes dashboard.json, in the format of Grafana 10: `python docs/monitoring/dashboard.py`.
 
 The SQL of each panel is a file of its own in panels/, so that it can be read and compared line by line; the comment on
 top is what the panel says of itself. Here stands what is shown of it, where, and in which unit. A test holds the JSON
