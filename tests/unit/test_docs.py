@@ -17,6 +17,7 @@ UNITS = sorted(unit for unit in (ROOT / "systemd").iterdir() if unit.is_file())
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 HOOKS = [unit for unit in SERVICES if "@" in unit.name]  # what systemd starts when another unit has ended
 SANDBOX = ROOT / "systemd" / "hlctl-.service.d" / "sandbox.conf"  # systemd reads it for every hlctl-*.service
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 INSTALLATION = (ROOT / "docs" / "installation.md").read_text()
 
 
@@ -78,7 +79,7 @@ def test_the_readme_names_every_setting_with_its_default() -> None:
 
 def test_every_hlctl_name_in_the_docs_is_a_setting() -> None:
     """A misspelt one would be refused at run time."""
-    pages = (*ROOT.glob("*.md"), *(ROOT / "docs").iterdir())
+    pages = (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
     for file in (*pages, ROOT / "crontab.example", *UNITS):
         named = set(re.findall(r"\bHLCTL_[A-Z_]+[A-Z]", file.read_text()))
         assert named <= KNOWN, file.name
@@ -154,6 +155,19 @@ def test_every_reason_of_the_judge_has_words() -> None:
     assert set(re.findall(r"THEN '(\w+)' END", view.partition("VIEW v_latest_health AS")[2])) == set(REASONS)
     rules = [text for text in migrations if "FUNCTION suspect_cells(" in text][-1]
     assert set(re.findall(r"'kind', '(\w+)'", rules)) == set(SUSPECTS)
+
+
+def test_the_runbook_has_an_entry_for_every_reason_and_every_suspicion() -> None:
+    """`hlctl status` names them, and somebody has to do something then."""
+    tables = RUNBOOK.partition("## Why the data is not healthy")[2].partition("## Alerts")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE)) == {*REASONS, *SUSPECTS}
+
+
+def test_every_link_of_the_runbook_within_itself_leads_somewhere() -> None:
+    """A link into nothing costs the minutes that matter."""
+    headings = re.findall(r"^#+ (.*)$", RUNBOOK, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]*)\)", RUNBOOK)) <= anchors
 
 
 def test_cron_and_systemd_read_the_same_file_and_keep_the_data_in_the_same_place() -> None:

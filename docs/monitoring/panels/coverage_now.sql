@@ -1,0 +1,2 @@
+-- The share of the wallets that are known in the newest minute.
+SELECT coverage_pct FROM v_latest_health

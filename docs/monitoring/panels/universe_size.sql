@@ -1,0 +1,2 @@
+-- The wallets in force.
+SELECT count(*) AS wallets FROM wallet_universe_current
