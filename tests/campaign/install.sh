@@ -58,7 +58,7 @@ machine=
 finish() {
   if [ -n "$machine" ]; then
     kill -9 "$machine" 2>/dev/null || true              # it is the first process there: all others end with it
-    wait
+    wait 2>/dev/null || true
   fi
   for _ in $(seq 100); do                               # the kernel takes a moment to see that they are gone
     [ -d "$cgroup" ] || break
@@ -69,13 +69,17 @@ finish() {
 trap finish EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
-mount -t tmpfs -o mode=755,size=3g tmpfs "$work"
+mount -t tmpfs -o mode=755,size=6g tmpfs "$work"
 root=$work/root
 say() { printf '%s %s\n' "$(date -u +%T)" "$*"; }
-fail() { say "broken: $*"; exit 1; }
+fail() {
+  if [ -n "$machine" ]; then inside journalctl --no-pager --output=cat --unit='hlctl-*' | tail -30; fi
+  say "broken: $*"
+  exit 1
+}
 
-say "a clean Debian ($suite)"
-debootstrap --variant=minbase --include=systemd-sysv,cron "$suite" "$root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
+say "a clean Debian ($suite)"                            # with what every one that boots has
+debootstrap --variant=minbase --include=systemd-sysv,dbus,cron "$suite" "$root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
   { tail -5 "$work/debootstrap.log"; fail "debootstrap"; }
 followed=$SECONDS
 
@@ -94,8 +98,11 @@ fi
 mkdir "$cgroup"
 # shellcheck disable=SC2016 - the inner shell's own words
 sh -c 'echo $$ >"$0" && exec "$@"' "$cgroup/cgroup.procs" \
-  unshare --mount --pid --ipc --uts --cgroup --fork --kill-child "$0" --boot "$root" &
-until init=$(cat "/proc/$!/task/$!/children" 2>/dev/null) && [ -n "$init" ]; do kill -0 $! || fail "unshare"; sleep 0.1; done
+  unshare --mount --pid --ipc --uts --cgroup --fork --kill-child "$0" --boot "$root" 2>"$work/boot.log" &
+until init=$(cat "/proc/$!/task/$!/children" 2>/dev/null) && [ -n "$init" ]; do
+  kill -0 $! 2>/dev/null || cannot "$(cat "$work/boot.log")"
+  sleep 0.1
+done
 machine=${init% }
 inside() { nsenter --target "$machine" --mount --pid --ipc --uts --cgroup --root --wd env -i "${environment[@]}" "$@"; }
 soon() {                                                # soon SECONDS COMMAND...: until it succeeds
@@ -141,10 +148,8 @@ simulate() {
   configure
 }
 configure() {
-  printf '%s\n' "HLCTL_API_URL=$url" "HLCTL_LEADERBOARD_URL=$url/leaderboard" >"$root/etc/hlctl/hlctl.env"
+  printf '%s\n' "HLCTL_API_URL=$url" "HLCTL_LEADERBOARD_URL=$url/Mainnet/leaderboard" >"$root/etc/hlctl/hlctl.env"
 }
-good_minutes() { inside hlctl status --json | grep -o '"good": *[0-9]*' | grep -o '[0-9]*$'; }
-healthy() { inside hlctl status --check || fail "$(inside hlctl status --verbose)"; }
 
 new_session
 follow "The program, a user, and one file of settings"
@@ -153,8 +158,10 @@ follow "With systemd"
 sed -i "s#https://ntfy.sh/your-topic#$url/#" "$root/etc/hlctl/notify.curl"
 soon 120 inside hlctl status --check
 installed=$((SECONDS - followed))
-follow "Looking at it"
+follow "Looking at it" 1
 cat "$work/block.log"
+grep -q '^ok       schedule ' "$work/block.log" || fail "doctor does not see the timers"
+follow "Looking at it" 2
 
 say "the units, by systemd's own judgement"
 # shellcheck disable=SC2016 - the inner shell's own words
@@ -172,24 +179,24 @@ new_session
 follow "Upgrading"
 inside hlctl --version | grep -F .post1 || fail "the version after the upgrade is $(inside hlctl --version)"
 soon 60 inside hlctl status --check
-soon 60 inside systemctl start hlctl-verify.service
 follow "Removing it" 1
 
 say "the same with cron"
 follow "With cron"
-# Each line is run as cron does: by its user, with no environment but what the file and cron itself give. What it prints is mailed.
+# Each line is run as cron does: by its user, with no environment but what the file and cron itself give. What it prints is
+# mailed, and on good days that is nothing; only an audit of a record two minutes old has to say that it is too young.
 # shellcheck disable=SC2016 - the inner shell's own words
 inside sh -ec '
   settings=$(grep -E "^[A-Z_]+=" /etc/cron.d/hlctl)
+  cd /var/lib/hlctl
   grep -E "^[0-9*]" /etc/cron.d/hlctl | while read -r _ _ _ _ _ user command; do
-    cd /var/lib/hlctl
-    said=$(setpriv --reuid="$user" --regid="$user" --init-groups env -i LOGNAME="$user" HOME=/var/lib/hlctl $settings \
-      /bin/sh -c "$command" 2>&1) || echo "exit $?"
-    printf "%s: %s\n" "$command" "${said:-no mail}"
+    setpriv --reuid="$user" --regid="$user" --init-groups env -i LOGNAME="$user" HOME=/var/lib/hlctl $settings \
+      /bin/sh -c "$command" </dev/null 2>&1 || echo "exit $?: $command"
   done
-' | tee "$work/cron.log"
-[ "$(grep -c ': no mail$' "$work/cron.log")" = "$(wc -l <"$work/cron.log")" ] || fail "cron would mail"
-healthy
+' >"$work/cron.log"
+mailed=$(sed '/^hlctl verify: the range has no final minute yet/{N;/\nexit 2:/d}' "$work/cron.log")
+[ -z "$mailed" ] || fail "cron would mail: $mailed"
+inside hlctl status --check || fail "$(inside hlctl status --verbose)"
 follow "Removing it" 2 3
 left=$(inside find / -xdev -name '*hlctl*' -not -path '/root/*' -not -path '/proc/*' -not -path '/sys/*' -not -path '/run/*' -not -path '/tmp/*')
 [ -z "$left" ] || fail "left behind: $left"
@@ -197,4 +204,4 @@ ls "$root/root/blocks" | sort | diff - <(sort -u "$work/followed") || fail "bloc
 
 # shellcheck disable=SC1091 - that machine's
 say "kept: $(. "$root/etc/os-release" && echo "$PRETTY_NAME"), $(inside systemctl --version | head -1), $(inside python3 -V):" \
-  "debootstrap to first good minute $installed s of them, all in $SECONDS s"
+  "first good minute after $installed s, all of it $SECONDS s"
