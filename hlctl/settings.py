@@ -164,7 +164,7 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     database_url: Annotated[SecretStr, AfterValidator(_connection_string)] | None = Field(
-        default=None, description="PostgreSQL 15 to 18; unset: the embedded server"
+        default=None, description="URL of a PostgreSQL 15 to 18 database; unset: the embedded server"
     )
     data_dir: Annotated[Path, AfterValidator(_directory)] | None = Field(
         default=None,
@@ -177,21 +177,30 @@ class Settings(BaseSettings):
     api_authorization: Annotated[SecretStr, AfterValidator(_header_value)] | None = Field(
         default=None, description="Authorization header for the exchange's API"
     )
-    universe_size: int = Field(default=200, ge=1, le=100_000, description="wallets to record")
+    universe_size: int = Field(default=200, ge=1, le=100_000, description="wallets to record, from the next refresh on")
     universe_min_valid: Decimal = Field(
         default=Decimal("0.90"), gt=0, le=1, description="share of the universe a leaderboard must yield"
     )
-    universe_refresh_hours: Decimal = Field(default=Decimal(6), gt=0, le=8760, description="hours between refreshes")
+    universe_refresh_hours: Decimal = Field(
+        default=Decimal(6), gt=0, le=8760, description="hours between refreshes; after two of them the universe is old"
+    )
     max_concurrency: int = Field(default=8, ge=1, le=64, description="requests in flight")
     request_timeout: float = Field(default=8.0, gt=0, le=50, description="seconds for one request, all of it")
     max_attempts: int = Field(default=3, ge=1, le=3, description="attempts per wallet and minute")
     rate_limit: int = Field(
-        default=1200, ge=0, le=1_000_000, description="the exchange's limit in weight per minute; 0: none"
+        default=1200,
+        ge=0,
+        le=1_000_000,
+        description="the exchange's limit in weight per minute, of which 5/6 are used; a wallet weighs 2; 0: none",
     )
     deadline: float = Field(default=50.0, gt=0, le=50, description="second of the minute at which fetching stops")
-    coverage_success: Share = Field(default=Decimal(95), description="percent from which a minute is a success")
-    coverage_failed: Share = Field(default=Decimal(80), description="percent below which a minute is failed")
-    stale_after: int = Field(default=180, ge=60, le=86_400, description="age in seconds at which the data is stale")
+    coverage_success: Share = Field(
+        default=Decimal(95), description="percent of wallets from which a minute is a success"
+    )
+    coverage_failed: Share = Field(default=Decimal(80), description="percent of wallets below which a minute is failed")
+    stale_after: int = Field(
+        default=180, ge=60, le=86_400, description="age in seconds of the newest good minute at which the data is stale"
+    )
     retention_days: int | None = Field(
         default=None, ge=1, le=36_500, description="whole days of cells that prune keeps; unset: only --keep says"
     )

@@ -393,6 +393,7 @@ def test_a_disk_that_fills_during_a_run_costs_that_minute_only(place: Place, tmp
     """The line says why, nothing is half written, and with some room again the next minute is good."""
     with servers.disk(tmp_path / "disk", megabytes=160) as folder:
         embedded = place(folder)
+        embedded.at(M, 35)  # it is tried again until second 55
         embedded.exchange.misbehave(None, sim.Fault(delay=0.2))
         process = embedded.hlctl.start("snapshot")
         servers.until(lambda: len(embedded.exchange.served_states()) > 16)

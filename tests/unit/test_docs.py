@@ -195,6 +195,17 @@ def test_every_command_that_a_page_names_exists(page: Path) -> None:
     assert [line for line in named if not known_line(line) and not re.search("COMMAND|[|]|^hlctl --help$", line)] == []
 
 
+def test_the_architecture_names_statements_and_tables_that_exist() -> None:
+    """All tables, for a page that leaves one out sends its reader to the wrong place."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert {
+        file for file in re.findall(r"`(\w+\.sql)`", page) if not (ROOT / "sql" / "queries" / file).exists()
+    } == set()
+    created = "".join(file.read_text() for file in (ROOT / "sql" / "migrations").iterdir())
+    tables = set(re.findall(r"^CREATE TABLE (\w+) \(", created, re.MULTILINE))
+    assert {table for table in tables if not re.search(rf"\b{table}\b", page)} == set()
+
+
 def test_cron_and_systemd_read_the_same_file_and_keep_the_data_in_the_same_place() -> None:
     """A crontab without the URL would record into an embedded database of its own, and nobody would notice."""
     for word in ("/etc/hlctl/hlctl.env", "HLCTL_DATA_DIR=/var/lib/hlctl"):
