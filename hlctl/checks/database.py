@@ -179,7 +179,7 @@ def disk(growth: Growth | None, free: int | None) -> Check:
         return ok(CheckId.DISK, f"{growing}; its server's disk cannot be seen from here")
     days = max(0, free - _RESERVE) // daily
     finding = f"{growing}, {_megabytes(free)} are free: {days} {'day' if days == 1 else 'days'}"
-    remedy = "make room, or keep fewer days"
+    remedy = "make room, or keep fewer days: `hlctl prune`, each night with HLCTL_RETENTION_DAYS set"
     if days < _FULL:
         return problem(CheckId.DISK, finding, remedy)
     return warning(CheckId.DISK, finding, remedy) if days < _FILLING else ok(CheckId.DISK, finding)

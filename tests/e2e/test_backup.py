@@ -1,19 +1,27 @@
 """What docs/runbook.md says of dumps: a record that was restored elsewhere is the same record, and goes on."""
 
+import os
+import re
+import shutil
 import subprocess
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from hlctl import sim
-from tests.e2e.conftest import Hlctl, M, rows_of
+from tests.e2e.conftest import ROOT, Hlctl, M, rows_of
 from tests.e2e.oracle import Rows, universe
+from tests.e2e.servers import IS_ROOT, program
 
 MINUTES = 4
+NOBODY = 65534
+INTO_AN_OLDER = re.compile(r"<!-- run: restore into an older server -->\n```sh\n(.*?)```", re.DOTALL)
 FUNCTIONS = """
     SELECT oid::regprocedure::text, prosecdef, pg_get_userbyid(proowner),
            has_function_privilege('public', oid, 'EXECUTE')
@@ -28,7 +36,7 @@ def programs(server: str, make_hlctl: Callable[..., Hlctl], tmp_path: Path) -> P
     """Return the directory of pg_dump and pg_restore, found as the page finds it."""
     with closing(psycopg.connect(server)) as conn:
         if conn.info.server_version // 10_000 != 18:
-            pytest.skip("pg_restore 18 restores into no older server")
+            pytest.skip("pg_restore 18 restores into no older server by itself")
     hlctl = make_hlctl(HLCTL_DATA_DIR=str(tmp_path / "own"))
     shown = hlctl("db", "start").out.splitlines()
     assert hlctl("db", "stop").code == 0
@@ -85,3 +93,102 @@ def test_a_restored_record_is_the_record_and_goes_on(
     result = ran.document["result"]
     assert (result["gaps"][0]["minutes"], len(result["gaps"])) == (3, 1)
     assert all(not check["violations"] for check in result["checks"])
+
+
+@pytest.fixture
+def older() -> Iterator[Callable[[str], str]]:
+    """Return the URL of a role on a server that is older than the embedded one, where `own` owns an empty database.
+
+    It is the other PostgreSQL of the wheel. Root may not be it, and leaves it to nobody.
+    """
+    programs = program("postgres").parents[2] / "pginstall" / "bin"
+    folder = Path(tempfile.mkdtemp(prefix="hlctl-older-"))  # short: a socket's path has a limit
+    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if IS_ROOT else {}
+
+    def run(name: str, *args: str) -> None:
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+        output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        argv = [programs / name, "-D", folder / "data", *args]
+        subprocess.run(argv, cwd=folder, env=environment, check=True, timeout=60, **output, **user)  # type: ignore[call-overload]
+
+    if IS_ROOT:
+        os.chown(folder, NOBODY, NOBODY)
+    try:
+        run("initdb", "-A", "trust", "-U", "dba", "-E", "UTF8", "--no-sync")
+    except PermissionError:
+        pytest.skip(f"nobody may not run {programs}")
+    run("pg_ctl", "-w", "-o", f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off", "start")
+
+    def url(role: str, database: str = "record") -> str:
+        return f"postgresql://{role}@/{database}?host={folder}"
+
+    try:
+        with closing(psycopg.connect(url("dba", "postgres"), autocommit=True)) as conn:
+            assert conn.info.server_version // 10_000 < 17
+            for statement in ("CREATE ROLE own LOGIN", "CREATE ROLE rec LOGIN", "CREATE DATABASE record OWNER own"):
+                conn.execute(statement.encode())
+        yield url
+    finally:
+        run("pg_ctl", "-w", "-m", "fast", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def embedded(make_hlctl: Callable[..., Hlctl], exchange: sim.Exchange, tmp_path: Path) -> Iterator[Hlctl]:
+    """Return a runner on an embedded server with a schema, on which `rec` may record."""
+    hlctl = make_hlctl(
+        HLCTL_DATA_DIR=str(tmp_path / "own"),
+        HLCTL_API_URL=exchange.url,
+        HLCTL_LEADERBOARD_URL=exchange.leaderboard_url,
+    )
+    assert hlctl("init-db").code == 0
+    try:
+        with closing(psycopg.connect(hlctl("db", "url").out.strip(), autocommit=True)) as conn:
+            conn.execute("CREATE ROLE rec")
+        assert hlctl("init-db", "--writer", "rec").code == 0
+        yield hlctl
+    finally:
+        assert hlctl("db", "stop").code == 0
+
+
+def test_a_record_moves_from_the_embedded_server_to_an_older_one_with_its_rights(
+    embedded: Hlctl,
+    exchange: sim.Exchange,
+    older: Callable[[str], str],
+    tmp_path: Path,
+    set_clock_of: Callable[..., None],
+) -> None:
+    """As the page says. Its owner is no superuser, its writer goes on, and nobody else may drop a day."""
+
+    def at(database: str, moment: datetime) -> None:
+        set_clock_of(database, moment)
+        offset = moment.timestamp() - time.time()
+        exchange.clock = lambda: time.time() + offset
+
+    source = embedded("db", "url").out.strip()
+    at(source, M + timedelta(seconds=2))
+    assert embedded("refresh-universe").code == 0
+    assert embedded("snapshot").code == 0
+    programs = program("pg_dump").parent
+    dump = [str(programs / "pg_dump"), "--format=custom", f"--file={tmp_path / 'hlctl.dump'}", source]
+    subprocess.run(dump, check=True, timeout=60)
+    (block,) = INTO_AN_OLDER.findall((ROOT / "docs" / "runbook.md").read_text())
+    environment = {"PATH": os.environ["PATH"], "programs": str(programs), "URL": older("own")}
+    subprocess.run(["bash", "-euc", block], cwd=tmp_path, env=environment, check=True, timeout=60)
+
+    rows, there = rows_of(source), rows_of(older("own"))
+    assert there(CELLS) == rows(CELLS)
+    assert there(RUNS) == rows(RUNS)
+    assert [(name, definer, public) for name, definer, _, public in there(FUNCTIONS)] == [
+        (name, definer, public) for name, definer, _, public in rows(FUNCTIONS)
+    ]
+    assert {owner for _, _, owner, _ in there(FUNCTIONS)} == {"own"}
+
+    writer = Hlctl({**embedded.settings, "HLCTL_DATABASE_URL": older("rec")}, embedded.home)
+    later = M + timedelta(minutes=3)
+    at(older("own"), later + timedelta(seconds=2))
+    assert writer("snapshot").code == 0
+    set_clock_of(older("own"), later + timedelta(minutes=2, seconds=5))
+    ran = writer("verify", "--from", M.isoformat(), "--json")
+    assert ran.code == 0
+    assert [gap["minutes"] for gap in ran.document["result"]["gaps"]] == [2]

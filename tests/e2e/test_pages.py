@@ -24,6 +24,7 @@ from hlctl import sim
 from tests import small_record
 from tests.conftest import clean_environment
 from tests.e2e.conftest import COMMAND, Ran, shape
+from tests.e2e.servers import CLUSTER, processes
 from tests.pages import Block, Page, commands, matches, parse
 
 ROOT = Path(__file__).parents[2]
@@ -186,9 +187,10 @@ def shell(exchange: sim.Exchange) -> Iterator[Shell]:
     }
     made = Shell(clean_environment(**settings), home)
     yield made
-    if (folder / "data").exists():
-        ended = {**clean_environment(), "HLCTL_DATA_DIR": str(folder / "data")}
+    for cluster in folder.rglob(CLUSTER):  # a page may start a second one
+        ended = clean_environment(HLCTL_DATA_DIR=str(cluster.parent))
         subprocess.run([COMMAND, "db", "stop"], env=ended, check=True, capture_output=True, timeout=60)
+    assert processes(folder) == {}
     shutil.rmtree(folder)
 
 

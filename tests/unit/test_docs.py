@@ -17,6 +17,7 @@ UNITS = sorted(unit for unit in (ROOT / "systemd").iterdir() if unit.is_file())
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 HOOKS = [unit for unit in SERVICES if "@" in unit.name]  # what systemd starts when another unit has ended
 SANDBOX = ROOT / "systemd" / "hlctl-.service.d" / "sandbox.conf"  # systemd reads it for every hlctl-*.service
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 INSTALLATION = (ROOT / "docs" / "installation.md").read_text()
 
@@ -46,6 +47,19 @@ def known_line(line: str) -> bool:
         if name in commands():
             return set(before) <= commands()[name] | commands()[""]
     return False
+
+
+def prose(page: Path) -> str:
+    """Return a page without its blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the places of a page that a link can lead to."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings} | set(
+        re.findall(r'<a id="([^"]+)">', prose(page))
+    )
 
 
 def test_the_readme_names_every_command() -> None:
@@ -163,11 +177,22 @@ def test_the_runbook_has_an_entry_for_every_reason_and_every_suspicion() -> None
     assert set(re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE)) == {*REASONS, *SUSPECTS}
 
 
-def test_every_link_of_the_runbook_within_itself_leads_somewhere() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_to_another_place_in_the_project_leads_somewhere(page: Path) -> None:
     """A link into nothing costs the minutes that matter."""
-    headings = re.findall(r"^#+ (.*)$", RUNBOOK, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
-    assert set(re.findall(r"\]\(#([^)]*)\)", RUNBOOK)) <= anchors
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        file, _, anchor = link.partition("#")
+        if "://" not in link:
+            target = page.parent / file if file else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    """With its options: a test of pages runs the blocks, and nobody the sentences."""
+    named = re.findall(r"(?<!`)`(hlctl [^`]*)`", prose(page))
+    assert [line for line in named if not known_line(line) and not re.search("COMMAND|[|]|^hlctl --help$", line)] == []
 
 
 def test_the_architecture_names_statements_and_tables_that_exist() -> None:
