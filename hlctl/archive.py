@@ -123,14 +123,24 @@ def locked(directory: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise BusyError(f"another export writes to {directory}") from None
+        _sweep(directory)
         yield
     finally:
         os.close(handle)
 
 
+def _sweep(directory: Path) -> None:
+    """Delete the drafts of exports that were killed, whose days may never be exported again."""
+    with _explained(directory):
+        for left in directory.glob("date=*/.*.tmp"):
+            left.unlink()
+            with suppress(OSError):
+                left.parent.rmdir()  # if nothing else came of it
+
+
 @contextmanager
 def draft(directory: Path, day: date, kind: str) -> Iterator[Path]:
-    """Give a hidden path for the day's file, where a killed export may have left one; none stays."""
+    """Give a hidden path for the day's file; none stays."""
     folder = folder_of(directory, day)
     path = folder / f".{NAMES[kind]}.tmp"
     with _explained(folder):

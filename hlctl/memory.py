@@ -6,7 +6,6 @@ It can be lost at any time. Whatever is wrong with it, or with the place for it,
 import json
 import os
 import stat
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,13 +61,15 @@ class Place:
                 return
             if self.makes:
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(dir=self.folder, prefix=".told-")
+            draft = self.folder / f".{self.path.name}.new"
+            draft.unlink(missing_ok=True)  # of a process that was killed
             try:
+                handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 with os.fdopen(handle, "w", encoding="ascii") as file:
                     json.dump({"since": memory.since.isoformat(), "told": sorted(memory.told)}, file)
-                Path(draft).replace(self.path)
+                draft.replace(self.path)
             except OSError:
-                Path(draft).unlink()
+                draft.unlink()
 
 
 def _memory(found: object) -> Memory | None:

@@ -87,7 +87,9 @@ def _day(word: str) -> date:
 def _choose(recorded: Sequence[RecordedDay], first: date | None, last: date | None, directory: Path) -> list[date]:
     """Return the days to export; raises UsageError if one is still to change."""
     if first is None or last is None:
-        there = set(archive.list_days(directory)) if directory.exists() else set()
+        # A file without a manifest is of an export that was killed: that day is still lacking.
+        named = archive.list_days(directory) if directory.exists() else []
+        there = {day for day in named if archive.manifest_sha256(directory, day)}
         return [day.day for day in recorded if day.is_final and not day.is_pruned and day.day not in there]
     newest = max((day.day for day in recorded if day.is_final), default=None)
     if newest is None or last > newest:

@@ -313,6 +313,18 @@ def test_an_export_ended_in_the_middle_leaves_no_final_name(
     assert list(files(archive / f"date={BEFORE}")) == ["_manifest.json", NAMES[kind]]
 
 
+def test_what_exports_that_were_killed_left_of_other_days_is_swept(export: Callable[..., Ran], archive: Path) -> None:
+    """A day that was pruned since is never exported again, nor is one that the archive has."""
+    assert export("--day", str(BEFORE), "--format", "csv").code == 0
+    pruned = archive / "date=2025-01-01"
+    pruned.mkdir()
+    for folder in (pruned, archive / f"date={BEFORE}"):
+        (folder / ".cells.parquet.tmp").touch()
+    assert export("--format", "csv").code == 0
+    assert not pruned.exists()
+    assert [name for name in files(archive) if "/." in name] == []
+
+
 def test_two_exports_into_one_directory_do_not_mix(
     export: Callable[..., Ran], with_universe: Hlctl, database: str, rows: Rows
 ) -> None:

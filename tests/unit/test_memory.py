@@ -58,6 +58,16 @@ def test_a_directory_is_made_only_where_it_may_be(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == [place.path]
 
 
+def test_what_killed_processes_left_is_one_file_and_makes_way(tmp_path: Path) -> None:
+    """Whatever it is; a name of its own for each would fill the directory."""
+    memory = Memory(datetime(2026, 1, 6, 20, 44, tzinfo=UTC), frozenset({5}))
+    place = Place(tmp_path, "snapshot", makes=False)
+    (tmp_path / ".told-snapshot.json.new").symlink_to(tmp_path / "elsewhere")
+    place.keep(memory)
+    assert place.recall() == memory
+    assert list(tmp_path.iterdir()) == [place.path]
+
+
 def test_a_place_that_is_none_is_no_reason_to_fail(tmp_path: Path) -> None:
     """A file where the directory should be, and a directory where the file should be."""
     memory = Memory(datetime(2026, 1, 6, 20, 44, tzinfo=UTC), frozenset({5}))
