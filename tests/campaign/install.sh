@@ -3,7 +3,8 @@
 #   tests/campaign/install.sh [bookworm|trixie]
 # The machine is made by debootstrap in memory, in namespaces and a cgroup of its own, and nothing of it is left. What an
 # operator may set is set: addresses of the simulated exchange. Debian's mirror and the way to pip's index are this machine's.
-# Bookworm needs two to four minutes, most of them debootstrap's. Exit code: 0 if all was as the page promises, 1 if not, 77 where this machine cannot have another inside.
+# It takes two to four minutes. Exit code: 0 if all was as the page promises, 1 if not, 77 where this machine cannot have
+# another inside.
 set -euo pipefail
 
 suite=${1:-bookworm}
