@@ -1,4 +1,4 @@
-"""The judge: what the record said before, what it says now, and whether both can be true. It shares no rule with hlctl."""
+"""The judge: what the record said before, what it says now, and whether both can be true; it has no rule of hlctl's."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -16,7 +16,10 @@ _CELLS = """
            leverage_type::text, margin_used
       FROM v_positions WHERE snapshot_ts >= %s ORDER BY 1, 2, 3
 """
-_RUNS = "SELECT snapshot_ts, status, attempts, wallets_succeeded, wallets_expected, universe_run_id, pruned_at IS NOT NULL FROM ingest_runs"
+_RUNS = """
+    SELECT snapshot_ts, status, attempts, wallets_succeeded, wallets_expected, universe_run_id, pruned_at IS NOT NULL
+      FROM ingest_runs
+"""
 _FACTS = """
     SELECT hlctl_clock(),
            (SELECT as_of_ts FROM wallet_universe_runs WHERE status = 'success' ORDER BY run_id DESC LIMIT 1),
@@ -121,15 +124,7 @@ class Ledger:
         for ts, address, asset, reason, *terms in conn.execute(_CELLS.encode(), (since,)).fetchall():
             seen[ts, address, asset] = (reason, *terms)
         for key, now in seen.items():
-            before = self.cells.get(key)
-            if before == now:
-                continue
-            if before is not None and before[0] is None:
-                raise BrokenError(f"a value was overwritten: {key} {before} -> {now}")
-            if before is not None and (now[0] is not None or lowest >= key[0] + FINAL):
-                raise BrokenError(f"a hole was changed, to another one or too late: {key} {before} -> {now}")
-            if now[0] is None and (*key, *now[1:]) not in told:
-                raise BrokenError(f"a false value: {key} {now}")
+            self._cell(key, now, lowest, told)
         for key in self.cells:
             if key[0] >= since and key not in seen and not runs[key[0]].is_pruned:
                 raise BrokenError(f"a cell is gone: {key}")
@@ -138,6 +133,17 @@ class Ledger:
             if ts >= since and not run.is_pruned and len(known) != run.succeeded:
                 raise BrokenError(f"{ts} says {run.succeeded} wallets, its cells say {len(known)}")
         self.cells = {key: cell for key, cell in self.cells.items() if key[0] >= since - 60 * MINUTE} | seen
+
+    def _cell(self, key: tuple[Any, ...], now: tuple[Any, ...], lowest: datetime, told: set[tuple[Any, ...]]) -> None:
+        before = self.cells.get(key)
+        if before == now:
+            return
+        if before is not None and before[0] is None:
+            raise BrokenError(f"a value was overwritten: {key} {before} -> {now}")
+        if before is not None and (now[0] is not None or lowest >= key[0] + FINAL):
+            raise BrokenError(f"a hole was changed, to another one or too late: {key} {before} -> {now}")
+        if now[0] is None and (*key, *now[1:]) not in told:
+            raise BrokenError(f"a false value: {key} {now}")
 
     def _health(self, conn: db.Connection, runs: dict[datetime, Run]) -> None:
         row = conn.execute(_FACTS.encode()).fetchone()

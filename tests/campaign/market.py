@@ -1,12 +1,12 @@
-"""A small exchange in memory: it answers as told, and keeps a journal of every cell it told of, read by the second reader."""
+"""A small exchange in memory: it answers as told, and keeps a journal of what it told, read by the second reader."""
 
 import json
-import random
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 from hlctl.model import MissingReason, Source
+from hlctl.sim.market import stream
 from hlctl.transport import RequestFailedError
 from tests.campaign.stage import Stage
 from tests.e2e.oracle import read
@@ -32,7 +32,7 @@ class Market:
 
     def __init__(self, stage: Stage, seed: str, wallets: int) -> None:
         self.stage = stage
-        self.rng = random.Random(seed)
+        self.rng = stream(seed)
         self.pool = [f"0x{self.rng.getrandbits(160):040x}" for _ in range(wallets * 3)]
         self.size = wallets
         self.listed = self.pool[:wallets]

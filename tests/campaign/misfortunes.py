@@ -1,4 +1,4 @@
-"""What befalls a minute of the simulation: each fault says how it is arranged, and whether it must change an outcome."""
+"""What befalls a minute of the simulation: how each fault is arranged, and whether it must change an outcome."""
 
 import random
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def _freeze(scene: Scene, _conn: Connection) -> None:
     scene.stage.sleep(scene.rng.uniform(5, 70))
 
 
-def _step_clock(forth: bool) -> Callable[[Scene, Connection], None]:
+def _step_clock(*, forth: bool) -> Callable[[Scene, Connection], None]:
     def step(scene: Scene, _conn: Connection) -> None:
         scene.stage.shift(scene.rng.uniform(1, 90) * (1 if forth else -1))
 

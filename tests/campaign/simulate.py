@@ -1,4 +1,4 @@
-"""Minutes by the thousand on a real PostgreSQL, in simulated time: hlctl's own jobs, small universes, seeded misfortunes.
+"""Minutes by the thousand on a real PostgreSQL, in simulated time: hlctl's own jobs, few wallets, seeded misfortunes.
 
 `python -m tests.campaign.simulate --minutes 1000 --seed 1` ends with a summary in figures. It exits with 0 if every
 promise was kept after every minute and every fault did something, with 1 if not, naming the line that replays it.
@@ -9,16 +9,15 @@ import json
 import logging
 import os
 import platform
-import random
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,12 +30,13 @@ from pydantic import SecretStr
 
 from hlctl import clock, days, db, store
 from hlctl.audit import CHECKS
-from hlctl.errors import BusyError, HlctlError
+from hlctl.errors import BusyError, DatabaseUnusableError, HlctlError
 from hlctl.exchange import Fetch
 from hlctl.jobs import interrupt, snapshot, universe
 from hlctl.jobs.status import status
 from hlctl.minute import Send, Wait
 from hlctl.settings import Settings
+from hlctl.sim.market import stream
 from tests.campaign.ledger import MINUTE, BrokenError, Ledger
 from tests.campaign.market import Market
 from tests.campaign.misfortunes import FAULTS, REASONS, Scene
@@ -57,6 +57,8 @@ _UNHARMED = "success"
 class StraightFetch(Fetch):
     """The same questions in the caller's thread: on a stage nobody runs beside the others."""
 
+    sleep: Callable[[float], None]
+
     def run(self, *, threads: int, interrupted: Any, progress: Any) -> None:  # noqa: ARG002
         """Ask one after the other."""
         while not self._plan.is_over(self._now()):
@@ -64,7 +66,7 @@ class StraightFetch(Fetch):
             if isinstance(step, Send):
                 self._ask_one(step.wallet)
             elif isinstance(step, Wait) and step.until is not None:
-                snapshot.time.sleep(max(0.001, step.until - now))
+                self.sleep(max(0.001, step.until - now))
             else:
                 break
         self._closed = True
@@ -74,7 +76,7 @@ class Simulation:
     """A record, the exchange and the time, minute by minute."""
 
     def __init__(self, url: str, seed: int) -> None:
-        rng = random.Random(f"{seed}")
+        rng = stream(seed)
         self.seed = seed
         self.stage = Stage(url, f"{seed}:stage", START)
         self.market = Market(self.stage, f"{seed}:market", rng.randint(5, 30))
@@ -84,6 +86,8 @@ class Simulation:
         self.stage.admin.execute(CLOCK.encode())
         self.stage.tell()
         self.ledger = Ledger()
+        self.judge = db.connect(url)
+        self.judge.prepare_threshold = 3  # most of a check's time is its planning
         self.minutes = 0
         self.hits: Counter[str] = Counter()
         self.changes: Counter[str] = Counter()
@@ -96,19 +100,20 @@ class Simulation:
     def replaced(self) -> Iterator[None]:
         """Replace, in hlctl, what tells time, sleeps, connects, or belongs to a process of its own."""
         Connection.stage = self.stage
+        StraightFetch.sleep = staticmethod(self.stage.sleep)
         fake = SimpleNamespace(monotonic=self.stage.mono, sleep=self.stage.sleep)
         quiet = SimpleNamespace(end_in=lambda *_: None, call_off=lambda: None, age=lambda: 0.0)
         deferred = SimpleNamespace(
             Interrupt=interrupt.Interrupt, deferred=lambda: nullcontext(interrupt.Interrupt(interrupt.GRACE))
         )
-        run = snapshot._Run  # noqa: SLF001 - a name and a start of its own for each run of this process
-        ids = random.Random(f"{self.seed}:ids")
+        run = snapshot._Run  # below: a name and a start of its own for each run of this process
+        ids = stream(f"{self.seed}:ids")
         real_dial, ensure = db.dial, store.ensure_partitions
 
         def dial(conninfo: str, *, timeout: int = 5) -> db.Connection:
             if self.scene and self.scene.is_unreachable and self.stage.current:
                 self.stage.sleep(timeout)
-                raise db.DatabaseUnusableError("cannot connect to the database: simulated")
+                raise DatabaseUnusableError("cannot connect to the database: simulated")
             return real_dial(conninfo, timeout=timeout)
 
         def partitions(conn: db.Connection, *, days: int) -> int:
@@ -142,7 +147,7 @@ class Simulation:
 
     def arrange(self, index: int) -> Scene:
         """Return a minute's scene: the same for the same seed and index."""
-        rng = random.Random(f"{self.seed}:{index}")
+        rng = stream(f"{self.seed}:{index}")
         now = self.stage.now()
         self.stage.elapsed += (now.replace(second=0, microsecond=0) + MINUTE - now).total_seconds()
         self.stage.elapsed += 60 * rng.choice((0,) * 9 + (rng.randint(1, 5),))  # no run started
@@ -226,7 +231,8 @@ class Simulation:
             if actor.error is not None and not isinstance(actor.error, HlctlError | KilledError | psycopg.Error):
                 raise BrokenError(f"{actor.name}: {actor.error!r}") from actor.error
         self.stage.tell()
-        with closing(db.connect(self._url())) as conn, db.transaction(conn, read_only=True, statement_timeout=60):
+        conn = self.judge
+        with db.transaction(conn, read_only=True, statement_timeout=60):
             self.ledger.judge(conn, self.stage, self.market.journal)
             whole = index % _AUDIT_EVERY == _AUDIT_EVERY - 1
             until = max(self.ledger.runs, default=START) + MINUTE
@@ -306,10 +312,15 @@ def main(arguments: list[str] | None = None) -> int:
                 try:
                     simulation.play(index)
                 except (BrokenError, RuntimeError) as exc:
-                    print(f"minute {index}, {simulation.planned}: {exc}")
-                    print(f"replay: python -m tests.campaign.simulate --minutes {index + 1} --seed {options.seed}")
+                    replay = f"--minutes {index + 1} --seed {options.seed}"
+                    _say(f"minute {index}, {simulation.planned}: {exc}")
+                    _say(f"replay: python -m tests.campaign.simulate {replay}")
                     return 1
     return report(simulation, time.monotonic() - began)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a script that prints
 
 
 def report(simulation: Simulation, seconds: float) -> int:
@@ -317,16 +328,17 @@ def report(simulation: Simulation, seconds: float) -> int:
     idle = []
     for fault in FAULTS:
         hits, changes = simulation.hits[fault.name], simulation.changes[fault.name]
-        print(f"{fault.name:24} hit {hits:6}, changed {changes:6}")
+        _say(f"{fault.name:24} hit {hits:6}, changed {changes:6}")
         if not hits or (fault.changes and not changes):
             idle.append(fault.name)
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(simulation.outcomes.items()))
-    print(
-        f"{datetime.now(UTC):%F}, Python {platform.python_version()}, seed {simulation.seed}: {simulation.minutes} minutes"
-        f" ({outcomes}), {len(CHECKS)} checks, nothing broken; {simulation.minutes / seconds:.1f} minutes a second"
+    _say(
+        f"{datetime.now(UTC):%F}, Python {platform.python_version()}, seed {simulation.seed}:"
+        f" {simulation.minutes} minutes ({outcomes})"
+        f", {len(CHECKS)} checks, nothing broken; {simulation.minutes / seconds:.1f} minutes a second"
     )
     if idle and simulation.minutes >= _JUDGES_FAULTS_FROM:
-        print(f"never did anything: {', '.join(idle)}")
+        _say(f"never did anything: {', '.join(idle)}")
         return 1
     return 0
 

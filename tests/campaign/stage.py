@@ -1,10 +1,9 @@
 """Simulated time, and actors that take turns on real connections: one step is one round trip to the database.
 
-Each actor is a thread, and only one of them runs at a time: the one a seeded scheduler has picked. A statement that waits
-for another actor's lock lets the others go on. So the same seed gives the same order of the same statements.
+Each actor is a thread, and only one of them runs at a time: the one a seeded scheduler has picked. A statement that
+waits for another actor's lock lets the others go on. So the same seed gives the same order of the same statements.
 """
 
-import random
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from typing import Any
 import psycopg
 
 from hlctl import db
+from hlctl.sim.market import stream
 
 _LOOK = 0.002  # seconds until a step that has not ended is suspected of waiting for a lock
 _PATIENCE = 30.0  # seconds after which a step that waits for nobody is a bug of the stage
@@ -40,9 +40,9 @@ class Actor:
         self.steps = 0
         self.result: Any = None
         self.error: BaseException | None = None
-        self.before_step: Callable[["Connection", int], None] = lambda _conn, _step: None
-        self.before_commit: Callable[["Connection"], None] = lambda _conn: None
-        self.after_commit: Callable[["Connection"], None] = lambda _conn: None
+        self.before_step: Callable[[Connection, int], None] = lambda _conn, _step: None
+        self.before_commit: Callable[[Connection], None] = lambda _conn: None
+        self.after_commit: Callable[[Connection], None] = lambda _conn: None
 
     def run(self) -> None:
         """Do the work, and remember how it ended."""
@@ -56,7 +56,7 @@ class Stage:
     """The actors on stage, and the time: `elapsed` is every machine's, `offset` the database clock's lead over it."""
 
     def __init__(self, url: str, seed: str, start: datetime) -> None:
-        self.rng = random.Random(seed)
+        self.rng = stream(seed)
         self.elapsed = 0.0
         self.lowest = start  # the earliest that the database's clock was since `play` began
         self._origin = start
