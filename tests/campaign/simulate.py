@@ -114,6 +114,8 @@ class Simulation:
             if self.scene and self.scene.is_unreachable and self.stage.current:
                 self.stage.sleep(timeout)
                 raise DatabaseUnusableError("cannot connect to the database: simulated")
+            if self.stage.current and self.stage.reuses and self.stage.idle:
+                return self.stage.idle.pop()
             return real_dial(conninfo, timeout=timeout)
 
         def partitions(conn: db.Connection, *, days: int) -> int:
@@ -201,6 +203,7 @@ class Simulation:
             if self.is_hostile or "hostile_settings" in scene.extras:
                 self.stage.admin.execute(f"ALTER DATABASE {self.stage.admin.info.dbname} {change}".encode())
         self.is_hostile = "hostile_settings" in scene.extras
+        self.stage.reuses = not self.is_hostile  # only a new connection has them
 
     def _prune(self) -> None:
         with closing(db.connect(self._url())) as conn:

@@ -65,6 +65,8 @@ class Stage:
         self._told: datetime | None = None
         self.current: Actor | None = None
         self._back = threading.Event()
+        self.idle: list[Connection] = []  # to be used again: a new one has to learn the catalog, which takes longest
+        self.reuses = True
         self.admin = psycopg.connect(url, autocommit=True)
 
     def now(self) -> datetime:
@@ -113,8 +115,9 @@ class Stage:
         self.tell()
         actor.backend = conn.info.backend_pid if not conn.closed else None
 
-    def terminate(self, conn: psycopg.Connection[Any]) -> None:
+    def terminate(self, conn: "Connection") -> None:
         """End a connection on the server's side, and return when it is gone."""
+        conn.is_doomed = True
         if not conn.closed:
             self.admin.execute("SELECT pg_terminate_backend(%s, 10000)", (conn.info.backend_pid,))
 
@@ -181,6 +184,16 @@ class Connection(db.Connection):
     """hlctl's connection, on which every wait for the database is a step of the stage."""
 
     stage: Stage
+    is_doomed = False
+
+    def close(self) -> None:
+        """Keep it for the next who connects, as a pooler does, if nothing befell it."""
+        is_idle = not self.closed and self.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        if is_idle and self.stage.reuses and self.stage.current and not self.is_doomed:
+            self.left = db.Connection.left
+            self.stage.idle.append(self)
+        else:
+            super().close()
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Take a step, then wait."""
