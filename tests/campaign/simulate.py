@@ -143,6 +143,11 @@ class Simulation:
                 stack.enter_context(mock.patch.object(target, name, new))
             yield
 
+    def close(self) -> None:
+        """Close the connections."""
+        for conn in (self.judge, self.stage.admin, *self.stage.idle):
+            conn.close()
+
     def begin(self) -> None:
         """Read the first universe."""
         universe.refresh_universe(self.settings)
@@ -304,21 +309,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only-minute", type=int, help="play this minute alone, on an empty record")
     options = parser.parse_args(arguments)
-    logging.disable(logging.CRITICAL)
     indexes = [options.only_minute] if options.only_minute is not None else range(options.minutes)
     began = time.monotonic()
-    with server() as url:
-        simulation = Simulation(url, options.seed)
-        with simulation.replaced():
-            simulation.begin()
-            for index in indexes:
-                try:
-                    simulation.play(index)
-                except (BrokenError, RuntimeError) as exc:
-                    replay = f"--minutes {index + 1} --seed {options.seed}"
-                    _say(f"minute {index}, {simulation.planned}: {exc}")
-                    _say(f"replay: python -m tests.campaign.simulate {replay}")
-                    return 1
+    with server() as url, closing(Simulation(url, options.seed)) as simulation, simulation.replaced():
+        simulation.begin()
+        for index in indexes:
+            try:
+                simulation.play(index)
+            except (BrokenError, RuntimeError) as exc:
+                replay = f"--minutes {index + 1} --seed {options.seed}"
+                _say(f"minute {index}, {simulation.planned}: {exc}")
+                _say(f"replay: python -m tests.campaign.simulate {replay}")
+                return 1
     return report(simulation, time.monotonic() - began)
 
 
@@ -347,4 +349,5 @@ def report(simulation: Simulation, seconds: float) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)  # hlctl tells of every fault
     sys.exit(main())
