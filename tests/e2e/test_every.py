@@ -1,16 +1,21 @@
 """docs/containers/every, the loop that a container runs, as a plain process."""
 
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from hlctl import sim
 from tests.e2e.conftest import Hlctl
 from tests.e2e.oracle import Rows
 
-EVERY = str(Path(__file__).parents[2] / "docs" / "containers" / "every")
+EVERY = str(Path(__file__).parents[2] / "docs" / "containers" / "every.py")
 
 
 def wait_for(is_so: Callable[[], bool], seconds: float = 30) -> None:
@@ -38,6 +43,20 @@ def test_a_pause_is_ended_by_a_signal(tmp_path: Path) -> None:
         time.sleep(0.2)
         loop.send_signal(signal.SIGTERM)
         assert loop.wait(timeout=10) == 0
+
+
+def test_a_signal_that_was_there_before_the_first_run_ends_it_too() -> None:
+    """None is lost between a start and who would pass it on: with its container the run would be killed."""
+    waiting = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [15]); os.kill(os.getpid(), 15)"
+    argv = [sys.executable, "-c", f"{waiting}; os.execv(sys.argv[1], sys.argv[1:])", EVERY, "0", "sleep", "60"]
+    with subprocess.Popen(argv, start_new_session=True) as loop:
+        try:
+            assert loop.wait(timeout=30) == 0
+            with pytest.raises(ProcessLookupError):
+                os.killpg(loop.pid, 0)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(loop.pid, signal.SIGKILL)
 
 
 def test_a_signal_reaches_the_run_which_publishes_what_it_knows(
