@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 import time
@@ -102,35 +101,34 @@ def older() -> Iterator[Callable[[str], str]]:
     It is the other PostgreSQL of the wheel. Root may not be it, and leaves it to nobody.
     """
     programs = program("postgres").parents[2] / "pginstall" / "bin"
-    folder = Path(tempfile.mkdtemp(prefix="hlctl-older-"))  # short: a socket's path has a limit
     user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if IS_ROOT else {}
+    with tempfile.TemporaryDirectory(prefix="hlctl-older-") as name:  # short: a socket's path has a limit
+        folder = Path(name)
+        if IS_ROOT:
+            os.chown(folder, NOBODY, NOBODY)
 
-    def run(name: str, *args: str) -> None:
-        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
-        output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        argv = [programs / name, "-D", folder / "data", *args]
-        subprocess.run(argv, cwd=folder, env=environment, check=True, timeout=60, **output, **user)  # type: ignore[call-overload]
+        def run(name: str, *args: str) -> None:
+            environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+            output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            argv = [programs / name, "-D", folder / "data", *args]
+            subprocess.run(argv, cwd=folder, env=environment, check=True, timeout=60, **output, **user)  # type: ignore[call-overload]
 
-    if IS_ROOT:
-        os.chown(folder, NOBODY, NOBODY)
-    try:
-        run("initdb", "-A", "trust", "-U", "dba", "-E", "UTF8", "--no-sync")
-    except PermissionError:
-        pytest.skip(f"nobody may not run {programs}")
-    run("pg_ctl", "-w", "-o", f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off", "start")
+        def url(role: str, database: str = "record") -> str:
+            return f"postgresql://{role}@/{database}?host={folder}"
 
-    def url(role: str, database: str = "record") -> str:
-        return f"postgresql://{role}@/{database}?host={folder}"
-
-    try:
-        with closing(psycopg.connect(url("dba", "postgres"), autocommit=True)) as conn:
-            assert conn.info.server_version // 10_000 < 17
-            for statement in ("CREATE ROLE own LOGIN", "CREATE ROLE rec LOGIN", "CREATE DATABASE record OWNER own"):
-                conn.execute(statement.encode())
-        yield url
-    finally:
-        run("pg_ctl", "-w", "-m", "fast", "stop")
-        shutil.rmtree(folder)
+        try:
+            run("initdb", "-A", "trust", "-U", "dba", "-E", "UTF8", "--no-sync")
+        except PermissionError:
+            pytest.skip(f"nobody may not run {programs}")
+        run("pg_ctl", "-w", "-o", f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off", "start")
+        try:
+            with closing(psycopg.connect(url("dba", "postgres"), autocommit=True)) as conn:
+                assert conn.info.server_version // 10_000 < 17
+                for statement in ("CREATE ROLE own LOGIN", "CREATE ROLE rec LOGIN", "CREATE DATABASE record OWNER own"):
+                    conn.execute(statement.encode())
+            yield url
+        finally:
+            run("pg_ctl", "-w", "-m", "fast", "stop")
 
 
 @pytest.fixture
