@@ -120,7 +120,7 @@ def _server(result: ServerResult) -> Facts:
             ("server", state if result.did == "nothing" else f"{result.did}; {state}"),
             ("version", result.version or "unknown"),
             ("data", str(result.data_dir)),
-            ("programs", str(result.programs)),
+            ("tools", str(result.programs)),
             ("url", result.url),
         ]
     )

@@ -39,7 +39,7 @@ def programs(server: str, make_hlctl: Callable[..., Hlctl], tmp_path: Path) -> P
     hlctl = make_hlctl(HLCTL_DATA_DIR=str(tmp_path / "own"))
     shown = hlctl("db", "start").out.splitlines()
     assert hlctl("db", "stop").code == 0
-    (found,) = [line.removeprefix("programs").strip() for line in shown if line.startswith("programs")]
+    (found,) = [line.removeprefix("tools").strip() for line in shown if line.startswith("tools")]
     return Path(found)
 
 

@@ -235,13 +235,13 @@ def test_what_is_not_answered_by_the_deadline_is_late(
     """The run ends on time whatever the exchange does."""
     for address in universe(rows)[:20]:
         exchange.misbehave(address, sim.Fault(delay=30))
-    at(38.0)
+    at(34.0)  # eight seconds before the deadline, of which a busy machine needs some to start
     ran = with_universe("snapshot", HLCTL_DEADLINE="42", HLCTL_REQUEST_TIMEOUT="20", HLCTL_MAX_CONCURRENCY="32")
     assert ran.code == 3
     ((missing,),) = rows("SELECT missing FROM ingest_runs")
     assert sum(missing.values()) == 20
     assert set(missing) <= {"late", "timeout"}
-    assert ran.seconds < 8
+    assert ran.seconds < 12
 
 
 def test_a_start_after_the_deadline_records_everybody_as_late(
