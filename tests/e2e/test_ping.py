@@ -133,7 +133,7 @@ def test_a_database_that_is_gone_and_a_set_up_that_lacks_something_are_reported(
 
 def test_a_signal_is_reported_and_a_busy_run_is_not(pinging: Hlctl, exchange: sim.Exchange, listener: Listener) -> None:
     """The run that holds the lock reports for both."""
-    exchange.misbehave(None, sim.Fault(delay=0.05))
+    exchange.misbehave(None, sim.Fault(delay=0.25))
     process = pinging.start("snapshot")
     began = time.monotonic()
     while exchange.requests < 20:
