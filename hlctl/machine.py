@@ -8,6 +8,7 @@ import re
 import resource
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ Ask = Callable[[Sequence[str]], str]
 
 _COMMANDS = ("snapshot", "refresh-universe")
 _LOOK_UP = 3.0  # seconds for a program that only looks something up
+_MOMENT = 1.0  # seconds in which whoever waits for a process that ended has done so
 _GUARD = "systemctl is-active"
 
 
@@ -79,13 +81,25 @@ def unit_of(pid: int | None, root: Path = ROOT) -> str | None:
     return None
 
 
-def dead_servers(owner: str | None, root: Path = ROOT) -> int:
-    """Count the processes of a user's PostgreSQL that ended and that nobody has waited for."""
-    dead = 0
+def dead_servers(owner: str | None, root: Path = ROOT, *, sleep: Callable[[float], None] = time.sleep) -> int:
+    """Count the processes of a user's PostgreSQL that ended and that nobody waits for.
+
+    Each is dead for a moment before it is waited for, so the same ones must be found twice.
+    """
+    dead = _dead(owner, root)
+    if dead:
+        sleep(_MOMENT)
+        dead &= _dead(owner, root)
+    return len(dead)
+
+
+def _dead(owner: str | None, root: Path) -> set[str]:
+    found = set()
     for process in (root / "proc").glob("[0-9]*"):
         with suppress(OSError, KeyError):
-            dead += "(postgres) Z " in (process / "stat").read_text(errors="replace") and process.owner() == owner
-    return dead
+            if "(postgres) Z " in (process / "stat").read_text(errors="replace") and process.owner() == owner:
+                found.add(process.name)
+    return found
 
 
 def private_file(path: Path, what: str) -> PrivateFile | None:

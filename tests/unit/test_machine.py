@@ -111,13 +111,13 @@ def test_a_process_is_found_in_its_unit(tmp_path: Path, cgroup: str, unit: str |
 
 
 def test_dead_servers_are_counted(tmp_path: Path) -> None:
-    """Of this user, PostgreSQL's, and dead."""
-    for pid, words in {"1": "(postgres) Z", "2": "(postgres) S", "3": "(sh) Z"}.items():
+    """Of this user, PostgreSQL's, and dead for longer than it takes a parent to wait for it."""
+    for pid, words in {"1": "(postgres) Z", "2": "(postgres) S", "3": "(sh) Z", "4": "(postgres) Z"}.items():
         (tmp_path / "proc" / pid).mkdir(parents=True)
         (tmp_path / "proc" / pid / "stat").write_text(f"{pid} {words} 0 0")
     owner = tmp_path.owner()
-    assert machine.dead_servers(owner, tmp_path) == 1
-    assert machine.dead_servers("nobody-else", tmp_path) == 0
+    assert machine.dead_servers("nobody-else", tmp_path, sleep=lambda _: None) == 0
+    assert machine.dead_servers(owner, tmp_path, sleep=lambda _: (tmp_path / "proc" / "4" / "stat").unlink()) == 1
 
 
 def test_a_pipe_is_no_file_to_look_at(tmp_path: Path) -> None:
