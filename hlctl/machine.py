@@ -20,7 +20,7 @@ Ask = Callable[[Sequence[str]], str]
 
 _COMMANDS = ("snapshot", "refresh-universe")
 _LOOK_UP = 3.0  # seconds for a program that only looks something up
-_MOMENT = 1.0  # seconds in which whoever waits for a process that ended has done so
+_MOMENT = 2.5  # seconds in which whoever waits for a process that ended has done so; some only look now and then
 _GUARD = "systemctl is-active"
 
 
