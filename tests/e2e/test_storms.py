@@ -9,6 +9,8 @@ from tests.e2e import killing, servers, storms
 from tests.e2e.storms import KINDS, WALLETS, Storm
 
 AT_ONCE = 4  # a storm is mostly waiting
+LONG_ONLY = {"429", "resets"}  # tests/campaign/storms.py has them too
+NAMES = [name for name in KINDS if name not in LONG_ONLY]
 
 pytestmark = [servers.linux_only, pytest.mark.timeout(300)]
 
@@ -26,13 +28,13 @@ def all_storms(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 return storm
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            yield {name: pool.submit(rage, name) for name in KINDS}
+            yield {name: pool.submit(rage, name) for name in NAMES}
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_storm_is_met_with_few_requests_told_once_and_over_when_it_is_over(
     all_storms: dict[str, Future[storms.Storm]], name: str
 ) -> None:
     """The runs are a late one and an early one after it, which is the most that 60 s can see."""
     storm = all_storms[name].result()
-    assert len(storm.requests) == 2
+    assert len(storm.requests) == 2 * storm.kind.hosts
