@@ -190,7 +190,8 @@ class Storm:
         """Return the figures."""
         return (
             f"{self.name}: {len(self.requests)} runs, {min(self.requests)} to {max(self.requests)} requests in"
-            f" {min(self.seconds):.1f} to {max(self.seconds):.1f} s; at most {self.weight} weight in 60 s"
+            f" {min(self.seconds):.1f} to {max(self.seconds):.1f} s; states of a weight of {self.weight}"
+            f" at most in 60 s, {self.lane.exchange.max_weight_60s} with all that was asked"
         )
 
     @property

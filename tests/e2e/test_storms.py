@@ -9,7 +9,7 @@ from tests.e2e import killing, servers, storms
 from tests.e2e.storms import KINDS, WALLETS, Storm
 
 AT_ONCE = 4  # a storm is mostly waiting
-LONG_ONLY = {"429", "resets"}  # tests/campaign/storms.py has them too
+LONG_ONLY = {"429", "resets", "half of the wallets"}  # tests/campaign/storms.py has them too
 NAMES = [name for name in KINDS if name not in LONG_ONLY]
 
 pytestmark = [servers.linux_only, pytest.mark.timeout(300)]
