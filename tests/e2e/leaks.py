@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -48,12 +49,11 @@ class Leaks:
     runs: int = 0
     sizes: list[tuple[int, int]] = field(default_factory=list)  # cells, bytes of the database
     uses: list[Use] = field(default_factory=list)  # of each run
-    connections: list[int] = field(default_factory=list)  # of the exchange, before the runs and after them
 
     def run(self, runs: int) -> None:
         """Record so many minutes."""
         self._measure()
-        self.connections.append(_connections())
+        sockets = _sockets()
         for number in range(runs):
             self.lane.at(after(self.lane.now))
             self._run()
@@ -61,7 +61,7 @@ class Leaks:
                 self._measure()
         self.runs += runs
         self.lane.is_let_go()
-        self.connections.append(_connections())
+        servers.until(lambda: _sockets() <= sockets, seconds=30)
 
     def _run(self) -> None:
         process = self.lane.hlctl.start("snapshot")
@@ -97,8 +97,6 @@ class Leaks:
         found += [f"process {pid}: {title}" for pid, title in _processes(self.lane.home).items()]
         if (in_flight := self.lane.exchange.in_flight) != 0:
             found.append(f"{in_flight} requests to the exchange")
-        if self.connections[0] != self.connections[-1]:
-            found.append(f"{self.connections[-1]} sockets of the exchange, not {self.connections[0]}")
         if self.sizes[-1][0] != self.runs * 3 * WALLETS:
             found.append(f"{self.sizes[-1][0]} cells of {self.runs} runs")
         if self.bytes_a_cell > CELL:
@@ -139,15 +137,13 @@ def _median(uses: Sequence[Use]) -> float:
     return statistics.median(use.memory for use in uses)
 
 
-def _connections() -> int:
-    """Return the sockets of this process, in which the exchange is."""
-    links = []
+def _sockets() -> int:
+    """Return how many sockets this process has, in which the exchange is."""
+    found = 0
     for file in Path("/proc/self/fd").iterdir():
-        try:
-            links.append(str(file.readlink()))
-        except OSError:  # the one that lists them
-            continue
-    return sum(link.startswith("socket:") for link in links)
+        with suppress(OSError):  # the one that lists them is gone by now
+            found += str(file.readlink()).startswith("socket:")
+    return found
 
 
 def _processes(home: Path) -> dict[int, str]:
