@@ -105,6 +105,10 @@ class Ledger:
         runs = self.read(conn)
         if len(stage.offsets) > 1:  # a minute that was published before it began, or so it seems
             self.excused |= {("published", ts) for ts in runs if ts >= since}
+        # A minute that is published after the next one, because the clock was put back between: what was judged of its
+        # neighbours was judged by what was known then.
+        twice = {ts for ts in runs if since <= ts <= stage.unordered_until}
+        self.excused |= {(check, ts) for check in ("published", "health", "dirty") for ts in twice}
         if stage.has_ended_a_session or len(stage.offsets) > 1:  # two runs at once know nothing of each other
             self.excused |= {("rate", ts) for ts in runs if ts >= since}
         self._runs(runs, stage.lowest, stage.unordered_until)

@@ -55,7 +55,7 @@ class StraightFetch(Fetch):
             if isinstance(step, Send):
                 self._ask_one(step.wallet)
             elif isinstance(step, Wait) and step.until is not None:
-                self.sleep(max(0.001, step.until - now))
+                self.sleep(max(0.001, min(step.until, self._deadline) - now))
             else:
                 break
         self._closed = True
