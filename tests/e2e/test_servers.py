@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from hlctl import sim
 from tests.conftest import clean_environment
 from tests.e2e.conftest import COMMAND, Hlctl, M, rows_of, start_slowly
-from tests.e2e.oracle import Rows, assert_whole
+from tests.e2e.oracle import Rows, after, assert_nothing_false, assert_whole
 
 At = Callable[..., None]
 NextMinute = Callable[..., None]
@@ -154,6 +155,13 @@ def standby(primary: Server, database: str, tmp_path: Path) -> Iterator[str]:
     copy.stop()
 
 
+def whichever_can_write(*urls: str) -> str:
+    """Return the URL of several servers, by which libpq finds the one that is no standby."""
+    parts = [conninfo_to_dict(url) for url in urls]
+    hosts = ",".join(str(part["host"]) for part in parts)
+    return make_conninfo("", **{**parts[0], "host": hosts, "port": "5432,5432", "target_session_attrs": "read-write"})
+
+
 def test_a_standby_is_refused_in_one_line_and_the_exchange_is_left_alone(
     with_universe: Hlctl, exchange: sim.Exchange, standby: str
 ) -> None:
@@ -173,9 +181,42 @@ def test_a_url_of_several_hosts_finds_the_one_that_can_write(
     with_universe: Hlctl, exchange: sim.Exchange, standby: str, rows: Rows
 ) -> None:
     """Libpq's own way to survive a failover."""
-    both = [conninfo_to_dict(url) for url in (standby, with_universe.settings["HLCTL_DATABASE_URL"])]
-    hosts = ",".join(str(parts["host"]) for parts in both)
-    url = make_conninfo("", **{**both[1], "host": hosts, "port": "5432,5432", "target_session_attrs": "read-write"})
+    url = whichever_can_write(standby, with_universe.settings["HLCTL_DATABASE_URL"])
     ran = with_universe("snapshot", HLCTL_DATABASE_URL=url)
     assert (ran.code, ran.err) == (0, "")
     assert_whole(rows, exchange, M)
+
+
+@pytest.mark.parametrize("moment", ["during the fetch", "after a COMMIT it never heard of"])
+def test_a_failover_costs_no_minute_that_is_asked_for_again(
+    with_universe: Hlctl,
+    exchange: sim.Exchange,
+    primary: Server,
+    standby: str,
+    set_clock_of: Callable[..., None],
+    moment: str,
+) -> None:
+    """The primary is gone and the standby promoted: the answers go there, and what it lost is recorded anew."""
+    url = whichever_can_write(with_universe.settings["HLCTL_DATABASE_URL"], standby)
+    end = start_slowly(with_universe, exchange, 50, HLCTL_DATABASE_URL=url)
+    if moment != "during the fetch":
+        assert end().code == 0
+    primary.stop()
+    with closing(psycopg.connect(standby, autocommit=True)) as conn:
+        assert conn.execute("SELECT pg_promote()").fetchone() == (True,)
+    exchange.behave()
+    ran = end() if moment == "during the fetch" else with_universe("snapshot", HLCTL_DATABASE_URL=url)
+    assert (ran.code, ran.err) == (0, "")
+    rows = rows_of(standby)
+    assert rows("SELECT attempts, requests_sent FROM ingest_runs") == [(1, 200)]
+    assert_whole(rows, exchange, M)
+    offset = (after(M) + timedelta(seconds=2)).timestamp() - time.time()
+    set_clock_of(standby, after(M) + timedelta(seconds=2))
+    exchange.clock = lambda: time.time() + offset
+    ran = with_universe("snapshot", HLCTL_DATABASE_URL=url)
+    assert (ran.code, ran.err) == (0, "")
+    assert_whole(rows, exchange, after(M))
+    assert_nothing_false(rows, exchange)
+    set_clock_of(standby, after(M) + timedelta(seconds=120))
+    ran = with_universe("verify", "--since", "1d", HLCTL_DATABASE_URL=url)
+    assert (ran.code, ran.err) == (0, ""), ran.out
