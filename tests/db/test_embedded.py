@@ -321,10 +321,17 @@ def test_a_stale_pid_file_never_hits_an_innocent_process(shared: Path) -> None:
             innocent.kill()
 
 
-@pytest.mark.parametrize("content", ["", "1\n/", "1\n/proc/self/cwd\n1\n5432\n.\n\n  1 1\nstarting\n", "\0"])
-@pytest.mark.parametrize("name", ["postmaster.pid", ".handle_pids.json", "postmaster.opts"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("postmaster.pid", ""),
+        ("postmaster.pid", "1\n/"),
+        ("postmaster.pid", "1\n/proc/self/cwd\n1\n5432\n.\n\n  1 1\nstarting\n"),
+        (".handle_pids.json", "[12"),
+    ],
+)
 def test_notes_that_were_cut_short_do_not_prevent_a_start(shared: Path, name: str, content: str) -> None:
-    """A full disk leaves them behind; PostgreSQL would ask for the first to be deleted, the wheel's wrapper fall over."""
+    """A full disk leaves them behind; PostgreSQL stumbles over the first, the wheel's own wrapper over the last."""
     embedded.ensure(shared, create=True)
     embedded.stop(shared)
     (cluster_of(shared) / name).write_text(content)

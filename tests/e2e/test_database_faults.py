@@ -234,7 +234,7 @@ def test_a_lock_held_for_ever_costs_the_minute_and_says_so(
 def test_a_statement_that_takes_too_long_or_is_refused_is_tried_again(
     with_universe: Hlctl, rows: Rows, next_minute_is_good: NextMinute, misfortune: str, lasts: int
 ) -> None:
-    """A slow disk for ten seconds must not cost a minute that has thirty left; a distributed engine gives up at once."""
+    """A slow disk for ten seconds must not cost a minute that has thirty left; a distributed engine just gives up."""
     with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"], autocommit=True)) as conn:
         # A sequence is not rolled back: only the first statement is slow.
         conn.execute("CREATE SEQUENCE called")
@@ -299,7 +299,7 @@ def test_a_transaction_ended_by_the_server_for_its_idleness_costs_nothing(
     next_minute_is_good()
 
 
-@pytest.mark.parametrize("off", [-86400, -37, 37, 86400])
+@pytest.mark.parametrize("off", [-37, 37, 86400])
 def test_a_database_clock_that_is_off_makes_no_false_minute(
     with_universe: Hlctl,
     exchange: sim.Exchange,

@@ -409,7 +409,7 @@ def test_doctor_says_what_a_role_lacks(under: Callable[[str], Hlctl], role: str,
 def test_a_run_needs_one_connection_and_waits_for_it_once_it_has_answers(
     under: Callable[[str], Hlctl], private: PrivateServer, name: str, exchange: sim.Exchange, rows: Rows, at: At
 ) -> None:
-    """The role may have no second one (53300): at the start that is told, and later the run knocks until it is let in."""
+    """The role may have no second one (53300): told at the start; later the run knocks until it is let in."""
     sessions = f"FROM pg_stat_activity WHERE usename = '{WRITER}'"
     none_left = "hlctl snapshot: cannot connect to the database: the server has no connection left\n"
     private.run(f"ALTER ROLE {WRITER} CONNECTION LIMIT 1")
