@@ -572,7 +572,8 @@ def test_the_libpq_environment_is_not_heard(database: str, monkeypatch: pytest.M
     heard = {
         "PGOPTIONS": "-c search_path=nowhere", "PGDATABASE": "elsewhere", "PGAPPNAME": "somebody",
         "PGHOST": "elsewhere", "PGHOSTADDR": "192.0.2.1", "PGPORT": "1", "PGSERVICE": "nowhere",
-        "PGTARGETSESSIONATTRS": "standby", "PGSSLMODE": "verify-full", "PGREQUIREAUTH": "scram-sha-256", "PGDATESTYLE": "German",
+        "PGTARGETSESSIONATTRS": "standby", "PGSSLMODE": "verify-full", "PGREQUIREAUTH": "scram-sha-256",
+        "PGDATESTYLE": "German",
     }  # fmt: skip
     for name, value in heard.items():
         monkeypatch.setenv(name, value)

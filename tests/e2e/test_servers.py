@@ -25,6 +25,9 @@ from tests.e2e.oracle import Rows, after, assert_nothing_false, assert_whole, un
 At = Callable[..., None]
 NextMinute = Callable[..., None]
 
+STOPPING = 7.0
+"""Seconds that one wallet's answer takes: in them a command can start and stop a server, on a busy machine too."""
+
 
 @dataclass(frozen=True)
 class Server:
@@ -90,11 +93,11 @@ def database(primary: Server) -> Iterator[str]:
 
 
 def start_slowly_and_wait(hlctl: Hlctl, exchange: sim.Exchange, address: str, **settings: str) -> Callable[[], Ran]:
-    """Start a snapshot that waits seconds for one wallet, for it takes as long to do something to a server.
+    """Start a snapshot that waits long enough for one wallet.
 
     The function returned waits for its end, and checks that it had to begin again.
     """
-    exchange.misbehave(address, sim.Fault(delay=7.0))
+    exchange.misbehave(address, sim.Fault(delay=STOPPING))
     end = start_slowly(hlctl, exchange, 50, HLCTL_LOG_LEVEL="info", **settings)
 
     def end_well() -> Ran:
@@ -135,10 +138,11 @@ def test_a_server_killed_and_away_for_a_while_costs_nothing(
 
 
 def test_a_server_that_does_not_come_back_is_exit_5_and_a_gap(
-    with_universe: Hlctl, exchange: sim.Exchange, primary: Server, at: At, next_minute_is_good: NextMinute
+    with_universe: Hlctl, exchange: sim.Exchange, primary: Server, rows: Rows, at: At, next_minute_is_good: NextMinute
 ) -> None:
     """No row means that the database was not reached; the run ends in its minute."""
     at(40.0)
+    exchange.misbehave(universe(rows)[0], sim.Fault(delay=STOPPING))
     end = start_slowly(with_universe, exchange, 50)
     primary.stop()
     ran = end()
@@ -148,7 +152,6 @@ def test_a_server_that_does_not_come_back_is_exit_5_and_a_gap(
     assert exchange.clock() % 60 < 57
     primary.start()
     next_minute_is_good()
-    rows = rows_of(with_universe.settings["HLCTL_DATABASE_URL"])
     assert rows("SELECT count(*) FROM ingest_runs WHERE snapshot_ts = %s", M) == [(0,)]
 
 
