@@ -70,7 +70,7 @@ class _Asking:
     fetch: Fetch
 
     def error(self) -> str | None:
-        """Return why no answer was believed, None if some were; a clock that is off is a better reason than its age."""
+        """Return why no answer was believed, and how far the clocks are apart if that is why; None if some were."""
         offset = self.fetch.clock_offset_ms() or 0
         if not self.plan.error or abs(offset) < _CLOCKS_DIFFER:
             return self.plan.error

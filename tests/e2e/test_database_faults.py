@@ -246,6 +246,7 @@ def test_a_statement_that_takes_too_long_or_is_refused_is_tried_again(
     ran = with_universe("snapshot")
     assert (ran.code, ran.err) == (0, "")
     assert ran.seconds > lasts
+    assert rows("SELECT last_value > 1 FROM called") == [(True,)]
     assert rows(COST) == [("success", 1, 200, 0)]
     next_minute_is_good()
 
@@ -267,13 +268,13 @@ def test_a_deadlock_is_tried_again(
     with closing(psycopg.connect(url)) as stranger:
         stranger.execute("SET deadlock_timeout = '1min'")  # the run is the one that looks for deadlocks
         stranger.execute("LOCK TABLE alerts")
-        process = with_universe.start("snapshot")
+        process = with_universe.start("--log-level", "info", "snapshot")
         while process.poll() is None and not rows(claimed):
             time.sleep(0.01)
         stranger.execute("LOCK TABLE ingest_runs")  # the run was thrown out
         stranger.rollback()
-        assert process.wait(timeout=60) == 0
-    assert rows("SELECT last_value > 1 FROM called") == [(True,)]
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, "(SQLSTATE 40P01); trying again\n" in err) == (0, True), err
     assert rows(COST) == [("success", 1, 200, 0)]
     assert_whole(rows, exchange, M)
     next_minute_is_good()
@@ -293,13 +294,13 @@ def test_a_transaction_ended_by_the_server_for_its_idleness_costs_nothing(
     exchange.misbehave(universe(rows)[0], sim.Fault(delay=2.0))
     ran = with_universe("--log-level", "info", "snapshot")
     assert ran.code == 0
-    assert "(SQLSTATE 25P03); trying again\n" in ran.err or "closed the connection; trying again\n" in ran.err, ran.err
+    assert "(SQLSTATE 25P03); trying again\n" in ran.err, ran.err
     assert rows(COST) == [("success", 1, 200, 0)]
     assert_whole(rows, exchange, M)
     next_minute_is_good()
 
 
-@pytest.mark.parametrize("off", [-37, 37, 86400])
+@pytest.mark.parametrize("off", [-86400, -37, 37])
 def test_a_database_clock_that_is_off_makes_no_false_minute(
     with_universe: Hlctl,
     exchange: sim.Exchange,
@@ -318,9 +319,11 @@ def test_a_database_clock_that_is_off_makes_no_false_minute(
         assert (ran.code, ran.err) == (0, "")
         assert rows("SELECT clock_offset_ms / 1000 BETWEEN 36 AND 38 FROM ingest_runs") == [(True,)]
     else:
-        where = "behind" if off > 0 else "ahead of"
+        told = re.search(r"\(20 stale\); their time is (\d+) s (\w+)", ran.err)
         assert ran.code == 4
-        assert re.search(rf"\(20 stale\); their time is {abs(off)} s {where} the database's clock\n$", ran.err), ran.err
+        assert told, ran.err
+        assert abs(int(told[1]) - abs(off)) <= 1
+        assert told[2] == ("behind" if off > 0 else "ahead")
         assert known(rows) == set()
     next_minute_is_good()
 
