@@ -5,9 +5,11 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,11 @@ def wait_for(rows: Rows, statement: str) -> None:
         time.sleep(0.02)
 
 
+def meddled(hlctl: Hlctl, code: str) -> Hlctl:
+    """Return a runner of a command whose Python has done something else before."""
+    return replace(hlctl, command=(sys.executable, "-c", f"{code}\nfrom hlctl.__main__ import main\nmain()"))
+
+
 WAITS_FOR_A_LOCK = """
     SELECT FROM pg_stat_activity
      WHERE datname = current_database() AND application_name = 'hlctl' AND wait_event_type = 'Lock'
@@ -48,11 +55,11 @@ HAS_A_MINUTE = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid < 200
 
 
 @contextmanager
-def about_to_publish(hlctl: Hlctl, rows: Rows) -> Iterator[subprocess.Popen[str]]:
-    """Hold a run at its first write for as long as the block lasts."""
+def about_to_publish(hlctl: Hlctl, rows: Rows, table: str = "ingest_runs") -> Iterator[subprocess.Popen[str]]:
+    """Hold a run at its write to a table, by default the first, for as long as the block lasts."""
     process = hlctl.start("snapshot")
     wait_for(rows, HAS_A_MINUTE)
-    with locked(hlctl, "ingest_runs"):
+    with locked(hlctl, table):
         wait_for(rows, WAITS_FOR_A_LOCK)
         yield process
 
