@@ -1,7 +1,6 @@
 """Clocks that lie: the host's, the database's, the exchange's; and starts that come late."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from hlctl import sim
 from tests.e2e.conftest import Hlctl, M, start_slowly
 from tests.e2e.oracle import Rows, after, assert_whole, known
+from tests.e2e.test_process import meddled
 
 At = Callable[..., None]
 NextMinute = Callable[..., None]
@@ -22,39 +22,29 @@ EVERYTHING = ("TABLE wallet_snapshots ORDER BY 1, 3, 4", "TABLE ingest_runs", "T
 # ---- the host's
 
 
-@pytest.fixture
-def skewed(with_universe: Hlctl) -> Callable[..., Hlctl]:
-    """Return a function that makes a runner on a host whose clock is off, and steps when its file is written anew."""
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-    if library is None:
-        pytest.skip("libfaketime is not installed: no host's clock was wrong")
-
-    def make(file: Path, offset: str) -> Hlctl:
-        file.write_text(offset)
-        lies = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-        return replace(with_universe, settings={**with_universe.settings, **lies})
-
-    return make
+def skewed(hlctl: Hlctl, clock: Path, seconds: int) -> Hlctl:
+    """Return a runner on a host whose clock is off, and steps when its file is written anew."""
+    clock.write_text(f"{seconds}")
+    return meddled(
+        hlctl,
+        "import time; from pathlib import Path; right = time.time;"
+        f"time.time = lambda: right() + int(Path({str(clock)!r}).read_text() or 0)",
+    )
 
 
-@pytest.mark.parametrize("step", ["-1d", "-20", "-1", "+1", "+20", "+1d"])
+@pytest.mark.parametrize("step", [-86_400, -1, 20, 86_400])
 def test_a_step_of_the_hosts_clock_changes_nothing(
-    skewed: Callable[..., Hlctl],
+    with_universe: Hlctl,
     exchange: sim.Exchange,
     rows: Rows,
     tmp_path: Path,
     next_minute_is_good: NextMinute,
-    step: str,
+    step: int,
 ) -> None:
     """The database says which minute it is, once, and from then on only elapsed time counts."""
-    hlctl = skewed(tmp_path / "clock", "+0")
-    end = start_slowly(hlctl, exchange, 50)
-    (tmp_path / "clock").write_text(step)
+    clock = tmp_path / "clock"
+    end = start_slowly(skewed(with_universe, clock, 0), exchange, 50)
+    clock.write_text(f"{step}")
     ran = end()
     assert (ran.code, ran.err) == (0, "")
     assert_whole(rows, exchange, M)
@@ -62,10 +52,10 @@ def test_a_step_of_the_hosts_clock_changes_nothing(
 
 
 def test_hosts_whose_clocks_differ_record_the_same_minute(
-    skewed: Callable[..., Hlctl], exchange: sim.Exchange, rows: Rows, tmp_path: Path, next_minute_is_good: NextMinute
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, tmp_path: Path, next_minute_is_good: NextMinute
 ) -> None:
     """One is a day behind, one 20 s ahead: both ask the database."""
-    slow, fast = (skewed(tmp_path / offset, offset) for offset in ("-1d", "+20"))
+    slow, fast = (skewed(with_universe, tmp_path / f"{seconds}", seconds) for seconds in (-86_400, 20))
     assert fast("snapshot").code == 0
     ran = slow("snapshot")
     assert (ran.code, ran.out) == (0, "2026-01-06 20:44 UTC: already complete\n")
