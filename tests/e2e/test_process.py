@@ -258,6 +258,17 @@ def test_a_full_disk_for_the_log_changes_nothing(with_universe: Hlctl, exchange:
     assert_whole(rows, exchange, M)
 
 
+def test_a_log_whose_reader_has_gone_changes_nothing(with_universe: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
+    """`2>&1 | true`, or a journal that was stopped: every line of a debug log ends in EPIPE."""
+    process = with_universe.start("--log-level", "debug", "snapshot")
+    assert process.stderr is not None
+    process.stderr.close()
+    process.stderr = None
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert_whole(rows, exchange, M)
+
+
 @pytest.fixture
 def full_pipe() -> Iterator[int]:
     """Return the end of a pipe that takes nothing more, for nobody reads it."""
@@ -390,7 +401,7 @@ def test_a_bug_at_any_step_is_one_line_and_the_next_run_completes_the_minute(
 ) -> None:
     """Its words and its locals may hold a secret; what is not known is `internal`, or not recorded."""
     where, _, name = f"hlctl.{place}".rpartition(".")
-    module, _, owner = where.partition(".Plan")
+    module = where.removesuffix(".Plan")
     hlctl = meddled(
         with_universe,
         f"import {module}\nowner = {where}\n"
