@@ -384,7 +384,6 @@ def test_an_installation_that_is_broken_says_so_in_one_line(tmp_path: Path) -> N
     ("place", "status"),
     [
         ("jobs.snapshot._prepare", None),
-        ("store.take_minute", None),
         ("store.list_task", None),
         ("minute.Plan.step", "failed"),
         ("store._columns", None),  # what cannot be published cannot be published as unknown either

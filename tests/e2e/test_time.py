@@ -32,7 +32,7 @@ def skewed(hlctl: Hlctl, clock: Path, seconds: int) -> Hlctl:
     )
 
 
-@pytest.mark.parametrize("step", [-86_400, -1, 20, 86_400])
+@pytest.mark.parametrize("step", [-86_400, 20])
 def test_a_step_of_the_hosts_clock_changes_nothing(
     with_universe: Hlctl,
     exchange: sim.Exchange,
@@ -135,7 +135,7 @@ def test_an_exchange_whose_clock_is_wrong_is_not_believed_and_the_record_says_by
 # ---- late starts
 
 
-@pytest.mark.parametrize("second", [5.0, 30.0, 40.0])
+@pytest.mark.parametrize("second", [5.0, 40.0])
 def test_a_start_that_comes_late_records_its_own_minute_whole(
     with_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows, next_minute_is_good: NextMinute, second: float
 ) -> None:
