@@ -21,10 +21,7 @@ from tests.e2e.test_process import about_to_publish, meddled
 At = Callable[..., None]
 NextMinute = Callable[..., None]
 
-LATE = (
-    "hlctl snapshot: the minute was over before it could be recorded;"
-    " nothing to do: the next run records the next minute\n"
-)
+LATE = "the minute was over before it could be recorded"
 
 
 # ---- frozen runs
@@ -43,7 +40,8 @@ def test_a_run_frozen_while_asking_holds_up_nobody_and_writes_nothing_ten_minute
     at(minute=M + timedelta(minutes=10))
     frozen.send_signal(signal.SIGCONT)
     out, err = frozen.communicate(timeout=60)
-    assert (frozen.returncode, out, err) == (4, "", LATE)
+    assert (frozen.returncode, out, err.count("\n")) == (4, "", 1)
+    assert LATE in err
     assert rows("SELECT snapshot_ts FROM ingest_runs") == [(after(M),)]
     assert {row[0] for row in known(rows)} == {after(M)}
     next_minute_is_good(M + timedelta(minutes=10))
@@ -61,6 +59,7 @@ def test_a_run_that_wakes_after_its_end_leaves_at_once_and_nothing_behind(
     began = time.monotonic()
     _, err = frozen.communicate(timeout=60)
     assert (frozen.returncode, err.count("\n")) == (4, 1)
+    assert LATE in err
     assert time.monotonic() - began < 5
     assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
     next_minute_is_good()
@@ -82,7 +81,8 @@ def test_a_run_on_a_machine_that_slept_for_ten_minutes_records_nothing(
     lid.touch()
     at(minute=M + timedelta(minutes=10))
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (4, "", LATE)
+    assert (process.returncode, out, err.count("\n")) == (4, "", 1)
+    assert LATE in err
     assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
     next_minute_is_good(M + timedelta(minutes=10))
 
