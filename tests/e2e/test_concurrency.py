@@ -31,7 +31,7 @@ def test_a_run_frozen_while_asking_holds_up_nobody_and_writes_nothing_ten_minute
     with_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows, next_minute_is_good: NextMinute
 ) -> None:
     """It wakes with a lock, half of the answers and a clock of its own that stood still; the database's did not."""
-    exchange.misbehave(None, sim.Fault(delay=0.05))
+    exchange.misbehave(None, sim.Fault(delay=0.2))
     frozen = with_universe.start("snapshot")
     until(lambda: exchange.requests > 50)
     frozen.send_signal(signal.SIGSTOP)
@@ -75,7 +75,7 @@ def test_a_run_on_a_machine_that_slept_for_ten_minutes_records_nothing(
         "import os, time; count = time.clock_gettime;"
         f"time.clock_gettime = lambda clock: count(clock) + 600 * os.path.exists({str(lid)!r})",
     )
-    exchange.misbehave(None, sim.Fault(delay=0.05))
+    exchange.misbehave(None, sim.Fault(delay=0.2))
     process = laptop.start("snapshot")
     until(lambda: exchange.requests > 50)
     lid.touch()
@@ -190,9 +190,11 @@ def test_a_migration_that_comes_while_a_run_asks_waits_for_its_minute(
 ) -> None:
     """From the next minute on the older hlctl is refused in one line, and asks nobody; the newer one records it."""
     other = newer(with_universe, tmp_path, "ALTER TABLE ingest_runs ADD COLUMN later int;")
-    end = start_slowly(with_universe, exchange, 50)
+    end = start_slowly(with_universe, exchange, 1)
+    exchange.misbehave(None, sim.Fault(delay=1.0))  # eight at a time: 25 s, were it to last
     migrating = other.start("init-db")
     until(lambda: rows("SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"))
+    exchange.behave()
     ran = end()
     assert (ran.code, ran.err) == (0, "")
     assert_whole(rows, exchange, M)
