@@ -27,6 +27,9 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 UNIVERSE = "SELECT rank, address, month_pnl, month_roi, account_value, as_of_ts, run_id FROM v_universe ORDER BY rank"
 OPENING = b'{"leaderboardRows":['
 GOOD = document(*numbered(200))
+OTHER_SPELLING = [
+    document(*(make_row(n, ethAddress="0x" + address(n)[2:].upper()) for n in range(1, 201)))[len(OPENING) + 1 : -2]
+]
 AT_A_ROW = GOOD.index(b"}, {", 20_000) + 1  # where every row before is whole
 
 
@@ -163,6 +166,16 @@ BAD: dict[str, tuple[list[bytes], Callable[[], Iterable[bytes]], str]] = {
         [],
         lambda: [re.sub(rb'"pnl": "([\d.]+)"', rb'"pnl": \1', GOOD)],
         "too_many_rejected: 200 of 200 rows",
+    ),
+    "a million characters of a name": (
+        [],
+        lambda: [document(make_row(201, displayName="x" * 10**6), *numbered(200))],
+        "bad_shape: a row is not JSON, or longer than 64 KiB",
+    ),
+    "every wallet again in capitals": (
+        [],
+        lambda: [GOOD[:-2], b", ", *OTHER_SPELLING, b"]}"],
+        "too_many_rejected: 200 of 400 rows",
     ),
     "179 of 200 wallets": ([], lambda: [document(*numbered(179))], "too_few_valid: 179 of 200 wallets"),
     "101 of 1,000 rows unreadable": (
