@@ -249,6 +249,22 @@ def test_a_file_that_is_refused_by_a_rule_gives_the_second_source_its_chance(
     is_over()
 
 
+def test_a_leaderboard_that_lost_most_of_its_rows_is_told_by_who_changed(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows
+) -> None:
+    """A tenth of the rows closes as a whole one does; nine tenths of the best wallets are gone with the others."""
+    exchange.leaderboard_body = document(*numbered(2000))
+    for _ in range(2):  # the second is calm: it has nothing to warn of
+        assert with_universe("refresh-universe", "--force").code == 0
+    exchange.leaderboard_body = document(*numbered(2000)[9::10])
+    ran = with_universe("refresh-universe")
+    assert (ran.code, ran.err.count("\n")) == (0, 1)
+    assert "churn: 90.0% of the wallets changed, more than 30%" in ran.err
+    assert rows(
+        "SELECT rows_seen, exited_count, churn_warning_count FROM wallet_universe_runs ORDER BY run_id DESC LIMIT 1"
+    ) == [(200, 180, 1)]
+
+
 def test_a_wallet_that_returns_has_the_key_it_had(
     with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, is_over: Callable[..., None]
 ) -> None:

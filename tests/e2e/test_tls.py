@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,24 @@ from hlctl import sim
 from tests.e2e.conftest import Hlctl
 
 Rows = Callable[..., list[tuple[Any, ...]]]
+
+NOW = datetime.now(UTC)
+AUTHORITY = """
+[ca]
+default_ca = own
+[own]
+database = {folder}/index
+new_certs_dir = {folder}
+rand_serial = yes
+default_md = sha256
+policy = any
+x509_extensions = names
+[any]
+commonName = optional
+[names]
+subjectAltName = {name}
+"""
+"""What OpenSSL needs to sign a certificate that is over."""
 
 
 @contextmanager
@@ -50,13 +69,18 @@ def certify(tmp_path: Path) -> Callable[..., Path]:
         pytest.skip("openssl is not installed: no certificate can be made")
     file = tmp_path / "server.pem"
 
-    def make(name: str = "IP:127.0.0.1", days: str = "2") -> Path:
-        subprocess.run(
-            [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-             "-days", days, "-subj", "/CN=simulated exchange", "-addext", f"subjectAltName={name}",
-             "-keyout", file, "-out", tmp_path / "certificate.pem"],
-            check=True, capture_output=True,
-        )  # fmt: skip
+    def make(name: str = "IP:127.0.0.1", *, ends: datetime = NOW + timedelta(days=2)) -> Path:
+        (tmp_path / "index").touch()
+        (tmp_path / "openssl.cnf").write_text(AUTHORITY.format(folder=tmp_path, name=name))
+        dates = [f"{moment:%Y%m%d%H%M%SZ}" for moment in (ends - timedelta(days=9), ends)]
+        for arguments in (
+            ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-subj", "/CN=simulated exchange", "-keyout", file, "-out", tmp_path / "request.pem"],
+            ["ca", "-selfsign", "-batch", "-notext", "-config", tmp_path / "openssl.cnf", "-keyfile", file,
+             "-in", tmp_path / "request.pem", "-out", tmp_path / "certificate.pem",
+             "-startdate", dates[0], "-enddate", dates[1]],
+        ):  # fmt: skip
+            subprocess.run([openssl, *arguments], check=True, capture_output=True)
         file.write_text(file.read_text() + (tmp_path / "certificate.pem").read_text())
         return file
 
@@ -130,9 +154,8 @@ def test_a_server_that_could_be_another_is_refused_and_not_asked_again(
     odd: str,
 ) -> None:
     """Its authority is one that is trusted: the date, the name and the version are looked at all the same."""
-    certificate = certify(
-        "DNS:exchange.example" if odd == "another name" else "IP:127.0.0.1", "0" if odd == "expired" else "2"
-    )
+    name = "DNS:exchange.example" if odd == "another name" else "IP:127.0.0.1"
+    certificate = certify(name, ends=NOW + timedelta(days=-1 if odd == "expired" else 2))
     newest = ssl.TLSVersion.TLSv1_1 if odd == "an old version" else ssl.TLSVersion.MAXIMUM_SUPPORTED
     with tls_in_front_of(exchange, certificate, newest) as url:
         ran = with_universe("snapshot", HLCTL_API_URL=url, SSL_CERT_FILE=str(certificate))

@@ -282,7 +282,7 @@ def test_an_address_is_lower_cased() -> None:
         row(ethAddress="0x" + "g" * 40), row(ethAddress="0x" + "0" * 40),
         row(ethAddress=" " + ADDRESS), row(ethAddress="' OR 1=1--"),
         row(ethAddress="0X" + ADDRESS[2:]),
-        row(ethAddress="0x" + "\u0661" * 40), row(accountValue=None), row(accountValue=7), row(accountValue="NaN"),
+        row(ethAddress="0x" + "\u0661" * 40), row(ethAddress="0x" + "\u0430" * 40), row(ethAddress=ADDRESS + "\n"), row(accountValue=None), row(accountValue=7), row(accountValue="NaN"),
         row(windowPerformances=None), row(windowPerformances=[["month"]]), row(windowPerformances=[["month", None]]),
         row(windowPerformances=[["month", {"pnl": "Infinity"}]]), row(windowPerformances=[["month", {"pnl": None}]]),
         row(windowPerformances=[["month", {"pnl": 12.5}]]), row(windowPerformances={"month": {"pnl": "1"}}),
