@@ -101,10 +101,11 @@ def test_no_word_from_outside_becomes_sql(
 
 
 ODD = "\x1b[2J\u202e[/red]\r\n<2>HLCTL OK - forged"
+SIGNS = ("\x1b", "\u202e", "\r", "\n<2>", "\nHLCTL OK - forged")
 ROGUE = [
     "CREATE SCHEMA rogue",
-    "CREATE FUNCTION rogue.hlctl_clock() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz '2000-01-01 00:00Z' $$",
-    "CREATE FUNCTION rogue.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz '2000-01-01 00:00Z' $$",
+    "CREATE FUNCTION rogue.hlctl_clock() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz '2000-01-01Z' $$",
+    "CREATE FUNCTION rogue.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz '2000-01-01Z' $$",
     "CREATE FUNCTION rogue.pg_try_advisory_xact_lock(int, int) RETURNS boolean LANGUAGE sql AS 'SELECT false'",
     "CREATE VIEW rogue.v_latest_health AS SELECT 'healthy' AS health_state",
     "CREATE TABLE rogue.ingest_runs (snapshot_ts timestamptz)",
@@ -127,13 +128,11 @@ def test_a_hostile_database_neither_stands_in_for_ours_nor_steers_a_terminal(
         assert owner.execute("SELECT count(*) FROM rogue.ingest_runs").fetchone() == (0,)
         assert_whole(rows, exchange, M)
         owner.execute("UPDATE ingest_runs SET host = %s, version = %s, error = %s", [ODD, ODD, ODD])
-        owner.execute("UPDATE wallet_universe_runs SET error = %s WHERE status = 'failed'", [ODD])
+        owner.execute("UPDATE ingest_health SET error = %s", [ODD])
     for command in (("status",), ("status", "--verbose"), ("status", "--check"), ("verify", "--minute", f"{M:%FT%RZ}")):
         for options in ((), ("--json",)):
             if "--check" in command and options:
                 continue
             shown = with_universe(*command, *options)
-            assert all(
-                odd not in shown.out + shown.err for odd in ("\x1b", "\u202e", "\r", "\n<2>", "\nHLCTL OK - forged")
-            )
+            assert [sign for sign in SIGNS if sign in shown.out + shown.err] == [], command
     next_minute_is_good()

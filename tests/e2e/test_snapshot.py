@@ -168,7 +168,6 @@ def test_without_a_universe_the_command_to_run_is_named(hlctl: Hlctl, exchange: 
     assert exchange.requests == 0
 
 
-@pytest.mark.parametrize("concurrency", [2, 5, 16])
 def test_a_universe_nobody_refreshes_costs_no_minute_and_degrades(
     with_universe: Hlctl, at: At, exchange: sim.Exchange, rows: Rows
 ) -> None:
@@ -182,6 +181,7 @@ def test_a_universe_nobody_refreshes_costs_no_minute_and_degrades(
     assert (health["health_state"], health["reasons"]) == ("degraded", ["universe_old"])
 
 
+@pytest.mark.parametrize("concurrency", [2, 5, 16])
 def test_as_many_requests_are_in_flight_as_the_setting_says(
     with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, concurrency: int
 ) -> None:

@@ -73,13 +73,14 @@ def certify(tmp_path: Path) -> Callable[..., Path]:
         (tmp_path / "index").touch()
         (tmp_path / "openssl.cnf").write_text(AUTHORITY.format(folder=tmp_path, name=name))
         dates = [f"{moment:%Y%m%d%H%M%SZ}" for moment in (ends - timedelta(days=9), ends)]
-        for arguments in (
+        orders: list[list[str | Path]] = [
             ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
              "-subj", "/CN=simulated exchange", "-keyout", file, "-out", tmp_path / "request.pem"],
             ["ca", "-selfsign", "-batch", "-notext", "-config", tmp_path / "openssl.cnf", "-keyfile", file,
              "-in", tmp_path / "request.pem", "-out", tmp_path / "certificate.pem",
              "-startdate", dates[0], "-enddate", dates[1]],
-        ):  # fmt: skip
+        ]  # fmt: skip
+        for arguments in orders:
             subprocess.run([openssl, *arguments], check=True, capture_output=True)
         file.write_text(file.read_text() + (tmp_path / "certificate.pem").read_text())
         return file
