@@ -41,7 +41,8 @@ _NETWORK = "look at the network, a proxy or firewall on the way, and HLCTL_API_U
 _FILES = "look at the network, a proxy or firewall on the way, and HLCTL_LEADERBOARD_URL"
 
 _OF_DATABASE = (
-    CheckId.DATABASE_TLS, CheckId.DATABASE_VERSION, CheckId.DATABASE_ENCODING, CheckId.DATABASE_WRITABLE, CheckId.POOLER, CheckId.SCHEMA,
+    CheckId.DATABASE_TLS, CheckId.DATABASE_VERSION, CheckId.DATABASE_ENCODING, CheckId.DATABASE_WRITABLE,
+    CheckId.POOLER, CheckId.SCHEMA,
     CheckId.TOOL_VERSION, CheckId.RIGHTS, CheckId.UNIVERSE, CheckId.RECORDING, CheckId.PARTITIONS_AHEAD,
     CheckId.CLOCK_HOST_DATABASE,
 )  # fmt: skip
