@@ -22,6 +22,7 @@ class CheckId(StrEnum):
     SETTINGS = "settings"
     PERMISSIONS = "permissions"
     DATABASE_REACHABLE = "database_reachable"
+    DATABASE_TLS = "database_tls"
     DATABASE_VERSION = "database_version"
     DATABASE_ENCODING = "database_encoding"
     DATABASE_WRITABLE = "database_writable"

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 
 from hlctl.checks import Check, CheckId, age, ok, problem, skipped, warning
 from hlctl.model import Health, Universe
@@ -28,6 +29,18 @@ class Growth:
     cells: int  # kept
     cells_a_minute: int  # of the newest minute; 0: there is none
     days_ahead: int | None  # partitions after today's; None: there is none
+
+
+def database_tls(*, host: str, address: str, mode: str, is_encrypted: bool) -> Check:
+    """Judge whether somebody on the way can read along or pose as the server; `host` is a path for a unix socket."""
+    if host.startswith("/") or (address and ip_address(address.partition("%")[0]).is_loopback):
+        return ok(CheckId.DATABASE_TLS, "the server is on this machine")
+    if mode == "verify-full":
+        return ok(CheckId.DATABASE_TLS, "encrypted, and the server has proved its name")
+    how = "encrypted" if is_encrypted else "not encrypted"
+    finding = f"the connection is {how} with sslmode={mode}, and another server could pose as this one"
+    remedy = "set sslmode=verify-full in HLCTL_DATABASE_URL, and sslrootcert to the file of your authority"
+    return warning(CheckId.DATABASE_TLS, finding, remedy)
 
 
 def database_version(number: int, words: str, *, oldest: int, newest_major: int) -> Check:

@@ -41,7 +41,8 @@ _NETWORK = "look at the network, a proxy or firewall on the way, and HLCTL_API_U
 _FILES = "look at the network, a proxy or firewall on the way, and HLCTL_LEADERBOARD_URL"
 
 _OF_DATABASE = (
-    CheckId.DATABASE_VERSION, CheckId.DATABASE_ENCODING, CheckId.DATABASE_WRITABLE, CheckId.POOLER, CheckId.SCHEMA,
+    CheckId.DATABASE_TLS, CheckId.DATABASE_VERSION, CheckId.DATABASE_ENCODING, CheckId.DATABASE_WRITABLE,
+    CheckId.POOLER, CheckId.SCHEMA,
     CheckId.TOOL_VERSION, CheckId.RIGHTS, CheckId.UNIVERSE, CheckId.RECORDING, CheckId.PARTITIONS_AHEAD,
     CheckId.CLOCK_HOST_DATABASE,
 )  # fmt: skip
@@ -197,6 +198,9 @@ def _own_server(loaded: Settings, seen: _Seen) -> str | None:
 
 def _question(conn: db.Connection, seen: _Seen) -> None:
     """Ask the database one thing after the other, each in a transaction of its own."""
+    mode = conn.info.get_parameters().get("sslmode", "prefer")  # libpq's own, which goes without if it must
+    where = {"host": conn.info.host, "address": conn.info.hostaddr}
+    seen.add(database.database_tls(**where, mode=mode, is_encrypted=conn.pgconn.ssl_in_use))
     number, words = conn.info.server_version, conn.info.parameter_status("server_version") or "of unknown version"
     seen.add(database.database_version(number, words, oldest=db.OLDEST_SERVER, newest_major=_NEWEST_MAJOR))
     try:

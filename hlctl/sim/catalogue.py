@@ -6,6 +6,7 @@
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,6 +33,8 @@ _BTC = (
     '"positionValue":"135000.0","unrealizedPnl":"0.0","returnOnEquity":"0.0","liquidationPx":null,'
     '"marginUsed":"6750.0","maxLeverage":40}}'
 )
+_NEARLY = ("btc", "BTC ", "kBTC", "xyz:BTC", "@107", "\u0412\u0422\u0421", "BTC\0", "\ud800")
+"""Coins that are not BTC: another case, dex or alphabet, and what no database would take."""
 
 
 def _holding(*entries: str) -> Spoil:
@@ -99,6 +102,9 @@ _FAULTS: dict[MissingReason | None, dict[str, Fault]] = {
         "positions-none": Fault(body=_holding()),
         "positions-same": Fault(body=_holding(_BTC)),
         "sizes-tenfold": Fault(body=lambda good: _SIZE.sub(_tenfold, good)),
+        "coins-nearly-ours": Fault(body=_holding(*(_BTC.replace('"BTC"', json.dumps(coin)) for coin in _NEARLY))),
+        "szi-minus-zero": _btc("szi", '"-0.0"'),
+        "szi-18-decimals": _btc("szi", '"0.123456789012345678"'),
     },
     MissingReason.TIMEOUT: {
         "silent": Fault(delay=3600),
@@ -142,7 +148,12 @@ _FAULTS: dict[MissingReason | None, dict[str, Fault]] = {
     MissingReason.BAD_SHAPE: {
         "gzip": Fault(body=gzip.compress, headers={"Content-Encoding": "gzip"}),
         "gzip-bomb": Fault(body=lambda _: _gzip_bomb(), headers={"Content-Encoding": "gzip"}),
+        "gzip-twice": Fault(
+            body=lambda good: gzip.compress(gzip.compress(good)), headers={"Content-Encoding": "gzip, gzip"}
+        ),
         "gzip-unsaid": Fault(body=gzip.compress),
+        "deflate": Fault(body=zlib.compress, headers={"Content-Encoding": "deflate"}),
+        "brotli-only-said": Fault(headers={"Content-Encoding": "br"}),
         "length-twice": Fault(head=lambda head: head[:-2] + b"Content-Length: 17\r\n\r\n"),
         "length-negative": Fault(headers={"Content-Length": "-1"}),
         "length-words": Fault(headers={"Content-Length": "ten"}),
@@ -159,6 +170,7 @@ _FAULTS: dict[MissingReason | None, dict[str, Fault]] = {
         "object": Fault(body=b"{}"),
         "word": Fault(body=b'"error"'),
         "error": Fault(body=b'{"error":"too many requests"}'),
+        "positions-absent": Fault(body=lambda good: good.replace(b'"assetPositions"', b'"positions"')),
         "positions-null": Fault(body=lambda good: _holding()(good).replace(b"[]", b"null")),
         "positions-object": Fault(body=lambda good: _holding()(good).replace(b"[]", b"{}")),
         "deep-arrays": Fault(body=b"[" * 10_000 + b"]" * 10_000),
@@ -170,10 +182,12 @@ _FAULTS: dict[MissingReason | None, dict[str, Fault]] = {
         "key-twice": Fault(body=lambda good: good[:-1] + b',"time":1}'),
         "szi-number": _btc("szi", "1.5"),
         "szi-1e400": _btc("szi", "1e400"),
+        "szi-absent": Fault(body=_holding(_BTC.replace('"szi":"1.5",', ""))),
         "szi-null": _btc("szi", "null"),
         "szi-true": _btc("szi", "true"),
         "szi-list": _btc("szi", '["1.5"]'),
         "leverage-null": _btc("leverage", "null"),
+        "leverage-surrogate": _btc("leverage", '{"type":"\\ud800","value":20}'),
         "leverage-string": _btc("leverage", '{"type":"cross","value":"20"}'),
         "margin-number": _btc("marginUsed", "6750"),
         "time-string": _dated('"1767732240000"'),
@@ -193,6 +207,7 @@ _FAULTS: dict[MissingReason | None, dict[str, Fault]] = {
         "szi-bare-point": _btc("szi", '".5"'),
         "szi-hex": _btc("szi", '"0x10"'),
         "szi-empty": _btc("szi", '""'),
+        "szi-19-decimals": _btc("szi", '"0.1234567890123456789"'),
         "szi-long": _btc("szi", f'"{"9" * 5000}"'),
         "szi-nul": _btc("szi", '"1\\u0000"'),
         "szi-nan-bare": _btc("szi", "NaN"),

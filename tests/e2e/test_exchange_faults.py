@@ -3,6 +3,7 @@
 The faults and the reasons they must leave are those of `hlctl.sim.CATALOGUE`. After each the next minute is good.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -160,17 +161,71 @@ def test_a_storm_that_ends_costs_nothing(
 def test_a_redirect_is_never_followed(
     with_universe: Hlctl, exchange: sim.Exchange, world: sim.World, rows: Rows, next_minute_is_good: Check
 ) -> None:
-    """The other host would be believed, and would see the credentials: it hears nothing."""
+    """The other host would be believed, and would see the credentials; nor is a file or a cloud's metadata read."""
     with sim.serve(world) as other:
         statuses = [301, 302, 303, 307, 308]
-        for address, status in zip(universe(rows)[::20], statuses * 2, strict=True):
-            location = {"Location": f"{other.url if status % 2 else exchange.url}/info"}
-            exchange.misbehave(address, sim.Fault(status=status, headers=location))
-        ran = with_universe("snapshot", HLCTL_API_AUTHORIZATION="Bearer TOPSECRET")
+        places = [f"{other.url}/info", f"{exchange.url}/info", "file:///etc/passwd", "http://169.254.169.254/"]
+        for address, status, place in zip(universe(rows)[::10], statuses * 4, cycle(places), strict=False):
+            exchange.misbehave(address, sim.Fault(status=status, headers={"Location": place}))
+        ran = with_universe("snapshot", HLCTL_API_AUTHORIZATION="Bearer TOPSECRET", HLCTL_COVERAGE_SUCCESS="90")
         assert other.requests == 0
     assert ran.code == 0
-    assert rows("SELECT missing, requests_sent FROM ingest_runs") == [({"redirect": 10}, 200)]
+    assert rows("SELECT missing, requests_sent FROM ingest_runs") == [({"redirect": 20}, 200)]
     assert exchange.requests == 200
+    next_minute_is_good()
+
+
+SMUGGLED = b'{"assetPositions":[{"position":{"coin":"BTC","szi":"123456.789","leverage":{"type":"cross","value":2},'
+SMUGGLED += b'"entryPx":"1.0","marginUsed":"1.0"}}],"time":%d}'
+ANOTHER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+
+
+def test_more_answers_than_requests_on_a_connection_are_nobodys(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: Check
+) -> None:
+    """A confused proxy goes on answering: what no buffer holds is still there when the next wallet has its turn."""
+
+    def repeated(good: bytes) -> bytes:
+        more = SMUGGLED % (exchange.clock() * 1000)
+        return good + 200 * (ANOTHER % (len(more), more))
+
+    extra = len(repeated(b""))
+
+    def of_the_first(head: bytes) -> bytes:
+        return re.sub(rb"(?<=Content-Length: )\d+", lambda length: b"%d" % (int(length[0]) - extra), head)
+
+    exchange.misbehave(None, sim.Fault(body=repeated, head=of_the_first))
+    ran = with_universe("snapshot", HLCTL_MAX_CONCURRENCY="2")
+    assert (ran.code, ran.err) == (0, "")
+    assert rows("SELECT wallets_succeeded, retries FROM ingest_runs") == [(200, 0)]
+    assert rows("SELECT count(*) FROM wallet_snapshots WHERE position_szi = 123456.789") == [(0,)]
+    rows("DELETE FROM wallet_snapshots RETURNING 1")  # the journal has many documents where one was read
+    rows("DELETE FROM ingest_runs RETURNING 1")
+    next_minute_is_good()
+
+
+ASIDE = {
+    "HTTP_PROXY": "http://{0}", "HTTPS_PROXY": "http://{0}", "ALL_PROXY": "http://{0}", "http_proxy": "http://{0}",
+    "all_proxy": "http://{0}", "no_proxy": "", "REQUESTS_CA_BUNDLE": "/nowhere", "CURL_CA_BUNDLE": "/nowhere",
+}  # fmt: skip
+
+
+def test_neither_the_environment_nor_netrc_says_where_or_as_whom_to_ask(
+    with_universe: Hlctl, exchange: sim.Exchange, world: sim.World, rows: Rows, next_minute_is_good: Check
+) -> None:
+    """The HTTP library would hand the requests to a proxy named there, and send a password found in the home."""
+    netrc = with_universe.home / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login me password TOPSECRET\ndefault login me password TOPSECRET\n")
+    netrc.chmod(0o600)
+    with sim.serve(world) as other:
+        proxy = other.url.removeprefix("http://")
+        aside = {name: value.format(proxy) for name, value in ASIDE.items()} | {"NETRC": str(netrc)}
+        ran = with_universe("snapshot", **aside)
+        assert with_universe("refresh-universe", **aside).code == 0
+        assert other.requests == 0
+    assert (ran.code, ran.err) == (0, "")
+    assert_whole(rows, exchange, M)
+    assert all("authorization" not in entry.headers for entry in exchange.journal)
     next_minute_is_good()
 
 

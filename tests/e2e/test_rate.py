@@ -60,6 +60,22 @@ def test_runs_of_the_same_minute_share_the_limit(
     assert_nothing_false(rows, exchange)
 
 
+def test_a_refresh_from_the_second_source_fits_beside_the_minutes(
+    big_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows
+) -> None:
+    """Its 20 weight is no snapshot's; the sixth that snapshots leave alone has room for it."""
+    at(4.0)
+    assert big_universe("snapshot").code == 0
+    exchange.misbehave(sim.LEADERBOARD, sim.Fault(status=503))
+    exchange.info_leaderboard = True
+    assert big_universe("refresh-universe", HLCTL_UNIVERSE_SIZE=str(WALLETS)).code == 0
+    at(0.5, minute=after(M))
+    assert big_universe("snapshot").code == 0
+    assert_whole(rows, exchange, after(M), wallets=WALLETS)
+    assert 1000 < exchange.max_weight_60s <= 1020
+    assert rows("SELECT sum(rate_limited) FROM ingest_runs") == [(0,)]
+
+
 def test_a_universe_too_big_for_the_minute_is_spread_over_it_and_said_so(
     big_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows
 ) -> None:

@@ -27,6 +27,9 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 UNIVERSE = "SELECT rank, address, month_pnl, month_roi, account_value, as_of_ts, run_id FROM v_universe ORDER BY rank"
 OPENING = b'{"leaderboardRows":['
 GOOD = document(*numbered(200))
+OTHER_SPELLING = [
+    document(*(make_row(n, ethAddress="0x" + address(n)[2:].upper()) for n in range(1, 201)))[len(OPENING) + 1 : -2]
+]
 AT_A_ROW = GOOD.index(b"}, {", 20_000) + 1  # where every row before is whole
 
 
@@ -164,6 +167,16 @@ BAD: dict[str, tuple[list[bytes], Callable[[], Iterable[bytes]], str]] = {
         lambda: [re.sub(rb'"pnl": "([\d.]+)"', rb'"pnl": \1', GOOD)],
         "too_many_rejected: 200 of 200 rows",
     ),
+    "a million characters of a name": (
+        [],
+        lambda: [document(make_row(201, displayName="x" * 10**6), *numbered(200))],
+        "bad_shape: a row is not JSON, or longer than 64 KiB",
+    ),
+    "every wallet again in capitals": (
+        [],
+        lambda: [GOOD[:-2], b", ", *OTHER_SPELLING, b"]}"],
+        "too_many_rejected: 200 of 400 rows",
+    ),
     "179 of 200 wallets": ([], lambda: [document(*numbered(179))], "too_few_valid: 179 of 200 wallets"),
     "101 of 1,000 rows unreadable": (
         [],
@@ -234,6 +247,22 @@ def test_a_file_that_is_refused_by_a_rule_gives_the_second_source_its_chance(
         " FROM wallet_universe_runs ORDER BY run_id DESC LIMIT 1"
     ) == [("info-api", 200, 400, 0, None)]
     is_over()
+
+
+def test_a_leaderboard_that_lost_most_of_its_rows_is_told_by_who_changed(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows
+) -> None:
+    """A tenth of the rows closes as a whole one does; nine tenths of the best wallets are gone with the others."""
+    exchange.leaderboard_body = document(*numbered(2000))
+    for _ in range(2):  # the second is calm: it has nothing to warn of
+        assert with_universe("refresh-universe", "--force").code == 0
+    exchange.leaderboard_body = document(*numbered(2000)[9::10])
+    ran = with_universe("refresh-universe")
+    assert (ran.code, ran.err.count("\n")) == (0, 1)
+    assert "churn: 90.0% of the wallets changed, more than 30%" in ran.err
+    assert rows(
+        "SELECT rows_seen, exited_count, churn_warning_count FROM wallet_universe_runs ORDER BY run_id DESC LIMIT 1"
+    ) == [(200, 180, 1)]
 
 
 def test_a_wallet_that_returns_has_the_key_it_had(

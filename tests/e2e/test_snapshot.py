@@ -15,7 +15,7 @@ import pytest
 
 from hlctl import sim
 from tests.e2e.conftest import Hlctl, M, closed_port, rows_of
-from tests.e2e.oracle import Rows, known, served, universe
+from tests.e2e.oracle import Rows, assert_whole, known, served, universe
 
 At = Callable[..., None]
 
@@ -166,6 +166,19 @@ def test_without_a_universe_the_command_to_run_is_named(hlctl: Hlctl, exchange: 
     assert ran.err == "hlctl snapshot: no universe has been read yet; run `hlctl refresh-universe`\n"
     assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
     assert exchange.requests == 0
+
+
+def test_a_universe_nobody_refreshes_costs_no_minute_and_degrades(
+    with_universe: Hlctl, at: At, exchange: sim.Exchange, rows: Rows
+) -> None:
+    """Yesterday's wallets are recorded as long as nobody names better ones, and the health says how old they are."""
+    tomorrow = M + timedelta(days=1)
+    at(minute=tomorrow)
+    ran = with_universe("snapshot")
+    assert (ran.code, ran.err) == (0, "")
+    assert_whole(rows, exchange, tomorrow)
+    health = with_universe("status", "--json").document["result"]["health"]
+    assert (health["health_state"], health["reasons"]) == ("degraded", ["universe_old"])
 
 
 @pytest.mark.parametrize("concurrency", [2, 5, 16])

@@ -6,8 +6,10 @@ import ssl
 import subprocess
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,24 @@ from hlctl import sim
 from tests.e2e.conftest import Hlctl
 
 Rows = Callable[..., list[tuple[Any, ...]]]
+
+NOW = datetime.now(UTC)
+AUTHORITY = """
+[ca]
+default_ca = own
+[own]
+database = {folder}/index
+new_certs_dir = {folder}
+rand_serial = yes
+default_md = sha256
+policy = any
+x509_extensions = names
+[any]
+commonName = optional
+[names]
+subjectAltName = {name}
+"""
+"""What OpenSSL needs to sign a certificate that is over."""
 
 
 @contextmanager
@@ -42,26 +62,48 @@ def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """Return a certificate for 127.0.0.1 with its key, which no authority has signed."""
+def certify(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that makes a certificate with its key, which no authority has signed."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is not installed: no certificate can be made")
     file = tmp_path / "server.pem"
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=simulated exchange", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", file, "-out", tmp_path / "certificate.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    file.write_text(file.read_text() + (tmp_path / "certificate.pem").read_text())
-    return file
+
+    def make(name: str = "IP:127.0.0.1", *, ends: datetime = NOW + timedelta(days=2)) -> Path:
+        (tmp_path / "index").touch()
+        (tmp_path / "openssl.cnf").write_text(AUTHORITY.format(folder=tmp_path, name=name))
+        dates = [f"{moment:%Y%m%d%H%M%SZ}" for moment in (ends - timedelta(days=9), ends)]
+        orders: list[list[str | Path]] = [
+            ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-subj", "/CN=simulated exchange", "-keyout", file, "-out", tmp_path / "request.pem"],
+            ["ca", "-selfsign", "-batch", "-notext", "-config", tmp_path / "openssl.cnf", "-keyfile", file,
+             "-in", tmp_path / "request.pem", "-out", tmp_path / "certificate.pem",
+             "-startdate", dates[0], "-enddate", dates[1]],
+        ]  # fmt: skip
+        for arguments in orders:
+            subprocess.run([openssl, *arguments], check=True, capture_output=True)
+        file.write_text(file.read_text() + (tmp_path / "certificate.pem").read_text())
+        return file
+
+    return make
+
+
+@pytest.fixture
+def certificate(certify: Callable[..., Path]) -> Path:
+    """Return a certificate for 127.0.0.1 with its key."""
+    return certify()
 
 
 @contextmanager
-def tls_in_front_of(exchange: sim.Exchange, certificate: Path) -> Iterator[str]:
+def tls_in_front_of(
+    exchange: sim.Exchange, certificate: Path, newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
+) -> Iterator[str]:
     """Put TLS before the simulated exchange; yields its https address."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if newest < ssl.TLSVersion.TLSv1_2:
+        context.set_ciphers("ALL:@SECLEVEL=0")  # or OpenSSL itself would refuse to serve it
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            context.minimum_version = context.maximum_version = newest
     context.load_cert_chain(certificate)
     target = ("127.0.0.1", int(exchange.url.rpartition(":")[2]))
 
@@ -100,6 +142,29 @@ def test_a_certificate_nobody_vouches_for_is_refused_and_not_asked_again(
     assert ran.code == 4
     assert rows("SELECT missing, retries FROM ingest_runs") == [({"tls": 20, "breaker": 180}, 0)]
     assert exchange.requests == 0
+
+
+@pytest.mark.parametrize("odd", ["expired", "another name", "an old version"])
+def test_a_server_that_could_be_another_is_refused_and_not_asked_again(
+    with_universe: Hlctl,
+    exchange: sim.Exchange,
+    certify: Callable[..., Path],
+    rows: Rows,
+    next_minute_is_good: Callable[..., None],
+    *,
+    odd: str,
+) -> None:
+    """Its authority is one that is trusted: the date, the name and the version are looked at all the same."""
+    name = "DNS:exchange.example" if odd == "another name" else "IP:127.0.0.1"
+    certificate = certify(name, ends=NOW + timedelta(days=-1 if odd == "expired" else 2))
+    newest = ssl.TLSVersion.TLSv1_1 if odd == "an old version" else ssl.TLSVersion.MAXIMUM_SUPPORTED
+    with tls_in_front_of(exchange, certificate, newest) as url:
+        ran = with_universe("snapshot", HLCTL_API_URL=url, SSL_CERT_FILE=str(certificate))
+    assert ran.code == 4
+    assert "(20 tls)" in ran.err
+    assert rows("SELECT missing, retries FROM ingest_runs") == [({"tls": 20, "breaker": 180}, 0)]
+    assert exchange.requests == 0
+    next_minute_is_good()
 
 
 def test_a_handshake_that_stalls_costs_one_requests_time(

@@ -63,6 +63,10 @@ def files(*found: PrivateFile, user: int = 999) -> Check:
     return machine.permissions(found, user=user)
 
 
+def tls(host: str, address: str, mode: str, *, is_encrypted: bool = True) -> Check:
+    return database.database_tls(host=host, address=address, mode=mode, is_encrypted=is_encrypted)
+
+
 CASES: dict[str, tuple[Check, Outcome, str]] = {
     "no file": (files(), OK, "there is no file with a secret"),
     "a private directory": (files(DATA), OK, "private: data directory /var/lib/hlctl"),
@@ -79,6 +83,19 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
         "everybody may read the settings file /e",
     ),
     "a secret for a group": (files(PrivateFile("/e", "settings file", 0o640, 0)), OK, "private: settings file /e"),
+    "a socket": (tls("/run/postgresql", "", "prefer"), OK, "on this machine"),
+    "a loopback address": (tls("localhost", "::1", "disable"), OK, "on this machine"),
+    "a server that proves its name": (tls("db.example", "192.0.2.7", "verify-full"), OK, "proved its name"),
+    "a server that proves nothing": (
+        tls("db.example", "192.0.2.7", "prefer"),
+        WARNING,
+        "encrypted with sslmode=prefer, and another server could pose as this one",
+    ),
+    "a server in the clear": (
+        tls("db.example", "fe80::1%eth0", "disable", is_encrypted=False),
+        WARNING,
+        "the connection is not encrypted with sslmode=disable",
+    ),
     "an old server": (database.database_version(140_012, "14.12", **VERSIONS), PROBLEM, "PostgreSQL 14.12: 15 to 18"),
     "the oldest server": (database.database_version(150_000, "15.0", **VERSIONS), OK, "PostgreSQL 15.0"),
     "the newest server": (database.database_version(180_004, "18.4", **VERSIONS), OK, "PostgreSQL 18.4"),

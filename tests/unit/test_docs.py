@@ -1,6 +1,8 @@
 """What an operator reads must be what the program does: README, unit files, crontab and gate fail when they drift."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,21 @@ def test_a_service_is_bounded_and_is_told_of_where_somebody_listens(service: Pat
     assert re.search(r"^TimeoutStartSec=\d+$", text, re.MULTILINE)
     assert ("OnFailure=hlctl-failure@%n.service" in text) != (service in HOOKS)
     assert ("OnSuccess=hlctl-recovery@%n.service" in text) == service.with_suffix(".timer").exists()
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda unit: unit.name)
+def test_a_service_is_locked_up(service: Path, tmp_path: Path) -> None:
+    """By systemd's own measure, in which 10 is a service with every right of root and nothing kept from it."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed: nobody measures what a service may do")
+    shutil.copytree(ROOT / "systemd", tmp_path / "etc/systemd/system")
+    (tmp_path / "opt/hlctl/bin").mkdir(parents=True)
+    (tmp_path / "opt/hlctl/bin/hlctl").symlink_to("/bin/true")
+    name = service.name.replace("@", "@x")
+    command = [analyze, "security", "--offline=true", f"--root={tmp_path}", "--threshold=20", "--no-pager", name]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stdout[-300:] + ran.stderr
 
 
 def test_what_was_told_of_a_failure_is_told_to_be_over_once() -> None:
