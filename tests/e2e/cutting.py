@@ -25,8 +25,9 @@ QUESTIONS = {"status": 5, "status --check": 3, "verify": 5}
 """The commands that only ask, and the exit code when nobody answers."""
 
 ANSWER = 5.0  # seconds a question takes at most, from the start of its process to the end
+DUE = 4.4  # second of a process at which it ends: on a machine that is slow to start one, all takes so much longer
 OVER = 57  # second of the minute by which a snapshot is over
-LATE = 36.0  # second at which a snapshot begins that is to meet silence: it has not long to wait then
+LATE = 30.0  # second at which a snapshot begins that is to meet silence: it has not long to wait then
 
 Route = Callable[[str], AbstractContextManager[Proxy]]
 """From a database to a proxy on the way to it."""
@@ -134,8 +135,9 @@ class Asking:
         lane.at(M)
         lane.run("snapshot")
         lane.at(M, 125)
-        self.usual = lane.hlctl(*self.args).code
-        assert self.usual in {0, 1}
+        ran = lane.hlctl(*self.args)
+        assert ran.code in {0, 1}
+        self.usual, self.longest = ran.code, max(ANSWER, DUE + ran.seconds)
 
     def messages(self, route: Route) -> list[Message]:
         """Return what is said while nobody harms it."""
@@ -148,7 +150,7 @@ class Asking:
         with route(self.lane.database) as proxy:
             proxy.at(harm.point, DEEDS[harm.deed])
             ran = self.lane.hlctl(*self.args, HLCTL_DATABASE_URL=proxy.url)
-        assert ran.seconds < ANSWER, ran
+        assert ran.seconds < self.longest, ran
         assert ran.code in {self.usual, self.unusable}, ran
         was_answered = ran.code == self.usual
         assert was_answered or (ran.out + ran.err).count("\n") == 1, ran

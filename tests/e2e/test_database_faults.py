@@ -116,11 +116,19 @@ def test_another_run_may_have_the_lock_by_then_and_both_publish(
     next_minute_is_good()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [b"WITH ORDINALITY AS s (requests, second)", PUBLISHING, b"INSERT INTO ingest_health"],
+    ids=["before it asks", "before its claim", "after its cells"],
+)
 def test_a_server_that_falls_silent_is_given_up_and_asked_on_a_new_connection(
-    with_universe: Hlctl, proxy: Proxy, rows: Rows, next_minute_is_good: NextMinute
+    with_universe: Hlctl, proxy: Proxy, rows: Rows, next_minute_is_good: NextMinute, words: bytes
 ) -> None:
-    """Neither timeouts of the server nor keepalives notice: something on the way goes on acknowledging."""
-    proxy.when(PUBLISHING, fall_silent)
+    """Neither timeouts of the server nor keepalives notice: something on the way goes on acknowledging.
+
+    So the session is still there, with the lock of the minute and of its row, until the server finds it idle.
+    """
+    proxy.when(words, fall_silent)
     ran = with_universe("snapshot", HLCTL_DATABASE_URL=proxy.url)
     assert (ran.code, ran.err) == (0, "")
     assert rows(COST) == [("success", 1, 200, 0)]
