@@ -26,7 +26,7 @@ from tests.e2e.killing import Lane
 from tests.e2e.pooler import PROGRAM, pooler
 from tests.e2e.proxy import Point
 
-AT_ONCE = {"cut": 3, "silence": 8}  # the one costs processor, the other waiting
+AT_ONCE = {"cut": 2, "silence": 6}  # the one costs processor, the other waiting
 POOLED = 40  # connections of the pooler to a database: it is not what is tried here
 
 

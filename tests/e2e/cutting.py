@@ -147,9 +147,9 @@ class Asking:
 
     def harm(self, harm: Harm, route: Route) -> Harmed | None:
         """Ask, and check that there is an answer in time, or one line that says that there is none."""
-        with route(self.lane.database) as proxy:
+        with route(self.lane.database) as proxy, tempfile.TemporaryDirectory() as memory:  # which tells what is news
             proxy.at(harm.point, DEEDS[harm.deed])
-            ran = self.lane.hlctl(*self.args, HLCTL_DATABASE_URL=proxy.url)
+            ran = self.lane.hlctl(*self.args, HLCTL_DATABASE_URL=proxy.url, HLCTL_DATA_DIR=memory)
         assert ran.seconds < self.longest, ran
         assert ran.code in {self.usual, self.unusable}, ran
         was_answered = ran.code == self.usual
