@@ -141,7 +141,10 @@ def main() -> int:
         tallies = []
         for part in parts:
             until = time.monotonic() + asked.minutes * 60 / len(parts)
-            tallies.append(stage.play(*part, seed=asked.seed, until=until, at=at))
+            try:
+                tallies.append(stage.play(*part, seed=asked.seed, until=until, at=at))
+            except AssertionError:
+                tallies.append(Tally(", ".join(part), violations=[f"{part} did not begin: {traceback.format_exc()}"]))
             print(*tallies[-1].violations, tallies[-1].line(), sep="\n", flush=True)
     print(f"\n{datetime.now(UTC):%F}, hlctl {__version__}, Python {platform.python_version()}, ", end="")
     print(f"psycopg {psycopg.__version__}, {os.cpu_count()} processors, seed {asked.seed}")
