@@ -20,9 +20,7 @@ PATIENCE = 180.0
 ANSWER = 3.2
 """Seconds for who asks a question: they want an answer, or to hear that there is none."""
 
-_ANSWER_END = (
-    4.4  # second of the process at which it ends, if something has no bound of its own: a resolver, host after host
-)
+_ANSWER_END = 4.4  # second of the process at which it ends, whatever has no bound of its own: a resolver, many hosts
 
 NO_ANSWER = "the database did not answer in time"
 
