@@ -96,10 +96,11 @@ class Cutting:
         """Harm the command, check all; None if it came to its end without reaching the point."""
         lane, scenario = self.lane, self.scenario
         is_snapshot = scenario.args[0] == "snapshot"
+        is_late = is_snapshot and harm.deed == "silence"
         scenario.before()
         for memory in (lane.home / "data").glob("told-*"):  # of an outage: this one is to be told
             memory.unlink()
-        if is_snapshot and harm.deed == "silence":
+        if is_late:
             lane.at(lane.now, LATE)
         with route(lane.database) as proxy:
             proxy.at(harm.point, DEEDS[harm.deed])
@@ -109,8 +110,8 @@ class Cutting:
         was_done = scenario.is_done()
         self._assert_honest(ran, was_done=was_done)
         assert not is_snapshot or ended < OVER, (ended, ran)
-        if is_snapshot:
-            lane.at(lane.now)
+        if is_late:
+            lane.at(lane.now, LATE)  # there would be no time left for the next run
         scenario.after()
         return Harmed(ran, was_done) if proxy.done else None
 
