@@ -182,13 +182,14 @@ def status(
 
     def job() -> "Result | None":
         from hlctl.jobs import status as statuses
+        from hlctl.jobs.database import answer_in_time
 
         if watch:
             from hlctl.watch import watch as look_on
 
             look_on(statuses.looks(partial(settings_of, ctx), verbose=verbose), sys.stdout)
             return None
-        statuses.end_in_time()
+        answer_in_time()
         return statuses.status(settings_of(ctx), verbose=verbose)
 
     finish(ctx, job, as_json=as_json, as_check=check, is_answer=True)

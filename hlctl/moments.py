@@ -33,6 +33,11 @@ class Wanted:
     since: datetime | None = None
     until: datetime | None = None
 
+    @property
+    def is_minute(self) -> bool:
+        """Tell whether a single minute is meant."""
+        return self.span is None and self.since is None and self.until is None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
@@ -125,7 +130,7 @@ def bound(asked: Wanted, *, at: datetime, final: datetime, first: datetime | Non
     """
     if first is None:
         raise MinuteRefusedError("nothing is recorded yet", remedy="run `hlctl snapshot` every minute")
-    if asked == Wanted() or asked.minute is not None:
+    if asked.is_minute:
         return _one(asked.minute, at=at, final=final, first=first)
     end = final + MINUTE
     until = asked.until or end

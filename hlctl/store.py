@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from hlctl import db, oddities
 from hlctl.checks.database import Growth, Session
 from hlctl.db import Connection, fetch_one
-from hlctl.errors import BusyError, MinuteMissedError, NoUniverseError
+from hlctl.errors import BusyError, DatabaseUnusableError, MinuteMissedError, NoUniverseError
 from hlctl.model import (
     Answer,
     Asset,
@@ -98,11 +98,17 @@ def read_past(conn: Connection, minute: datetime) -> Past | None:
 def retake_minute(conn: Connection, minute: datetime, *, needed: bool) -> None:
     """Take the lock of a minute whose connection was lost.
 
-    Raises BusyError if another run has it by now and it is `needed`: with answers in hand it is not.
+    Raises DatabaseUnusableError if another session has it and it is `needed`: with answers in hand it is not. That may
+    be another run's, or the one that was lost: its server may not have heard of it yet.
     """
     row = fetch_one(conn, "retake_minute", {"lock_class": db.LOCK_CLASS, "minute": minute})
     if needed and not (row and row[0]):
-        raise BusyError(f"another run is recording {minute:%H:%M} UTC")
+        raise DatabaseUnusableError(f"another session has the lock of {minute:%H:%M} UTC")
+
+
+def set_idle_timeout(conn: Connection, timeout: str) -> None:
+    """Bound anew how long the server lets the transaction sit between two statements."""
+    conn.execute(db.query("set_idle_timeout"), {"timeout": timeout})
 
 
 def take_refresh(conn: Connection) -> None:

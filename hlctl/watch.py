@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from hlctl.errors import HlctlError
-from hlctl.jobs.status import NO_ANSWER
+from hlctl.jobs.database import NO_ANSWER
 from hlctl.render import status
 from hlctl.render.screen import Block, drawn, said
 from hlctl.results import StatusResult

@@ -38,7 +38,9 @@ Progress = Callable[[int, int], None]
 _PREPARATION = 45.0  # seconds in which database, schema and universe must be there
 _FIRST_UNIVERSE = 30.0  # seconds of these for a leaderboard, on a fresh embedded database
 _NAP = 0.1  # how often a waiting run looks for a signal, in seconds
-_LONGEST_WAIT = 20.0  # between two readings of the database's clock, which also keep the idle transaction alive
+_STALLED = "8s"  # after so long the server takes an idle client for lost: what it held is free when we have given up
+_ASKING = "58s"  # the same while the exchange is asked
+_LONGEST_WAIT = 2.0  # between two readings of the database's clock, which also keep the idle transaction alive
 _RECONNECT_AFTER = 0.5  # seconds between two attempts to get a lost database back
 _LAST_REPLY = 1.0  # seconds before the end of a run at which nothing more is expected of the database
 _PARTITIONS_AHEAD = 2  # days
@@ -197,7 +199,7 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
     None if there was nothing to write.
     """
     try:
-        with db.transaction(conn):
+        with db.transaction(conn, idle_timeout=_STALLED):
             taken = run.taken
             if taken is None:
                 phases.begin("wait")
@@ -215,8 +217,10 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
             if run.asking is None or run.answers is None:
                 phases.begin("fetch")
                 run.asking = _plan(conn, run.settings, exchange, taken, task)
+                store.set_idle_timeout(conn, _ASKING)
                 run.answers = _ask(run.asking, run.interrupted, progress)
                 run.require_time(taken)  # the machine may have slept
+                store.set_idle_timeout(conn, _STALLED)
                 phases.begin("publish")
             recorded = _publish(conn, run, taken.minute, run.answers, run.asking.task, error=run.asking.error())
             run.require_time(taken)

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from hlctl import db, store
-from hlctl.errors import BusyError, MinuteMissedError, NoUniverseError
+from hlctl.errors import BusyError, DatabaseUnusableError, MinuteMissedError, NoUniverseError
 from hlctl.model import (
     Answer,
     Asset,
@@ -394,12 +394,12 @@ def test_an_attempt_that_meets_its_own_row_is_counted_once(conn: db.Connection, 
 
 
 def test_who_takes_a_minute_again_finds_out_whether_it_is_still_his(conn: db.Connection, database: str) -> None:
-    """Without answers he leaves it to the other; with answers they are published all the same."""
+    """Without answers he waits for the other, who may be himself; with answers they are published all the same."""
     with db.connect(database) as other, db.transaction(other):
         store.retake_minute(other, M, needed=True)
         with db.transaction(conn):
             store.retake_minute(conn, M, needed=False)
-            with pytest.raises(BusyError):
+            with pytest.raises(DatabaseUnusableError, match="another session has the lock of 20:44"):
                 store.retake_minute(conn, M, needed=True)
 
 

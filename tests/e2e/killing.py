@@ -158,9 +158,13 @@ class Lane:
         assert ran.code == code, (args, ran.code, ran.out, ran.err)
         return ran
 
-    def is_let_go(self) -> None:
-        """Wait until the server has noticed: with its backend a dead client's locks are gone."""
+    def is_let_go(self, *, by_a_pooler: bool = False) -> None:
+        """Wait until the server has noticed: with its backend a dead client's locks are gone.
+
+        A pooler keeps the backend, with nothing of its client in it.
+        """
         backends = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'hlctl'"
+        backends += " AND state <> 'idle'" if by_a_pooler else ""
         locks = (
             "SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
             " WHERE d.datname = current_database() AND l.locktype = 'advisory'"

@@ -118,11 +118,19 @@ def test_another_run_may_have_the_lock_by_then_and_both_publish(
     next_minute_is_good()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [b"WITH ORDINALITY AS s (requests, second)", PUBLISHING, b"INSERT INTO ingest_health"],
+    ids=["before it asks", "before its claim", "after its cells"],
+)
 def test_a_server_that_falls_silent_is_given_up_and_asked_on_a_new_connection(
-    with_universe: Hlctl, proxy: Proxy, rows: Rows, next_minute_is_good: NextMinute
+    with_universe: Hlctl, proxy: Proxy, rows: Rows, next_minute_is_good: NextMinute, words: bytes
 ) -> None:
-    """Neither timeouts of the server nor keepalives notice: something on the way goes on acknowledging."""
-    proxy.when(PUBLISHING, fall_silent)
+    """Neither timeouts of the server nor keepalives notice: something on the way goes on acknowledging.
+
+    So the session is still there, with the lock of the minute and of its row, until the server finds it idle.
+    """
+    proxy.when(words, fall_silent)
     ran = with_universe("snapshot", HLCTL_DATABASE_URL=proxy.url)
     assert (ran.code, ran.err) == (0, "")
     assert rows(COST) == [("success", 1, 200, 0)]
@@ -281,18 +289,16 @@ def test_a_deadlock_is_tried_again(
 
 
 def test_a_transaction_ended_by_the_server_for_its_idleness_costs_nothing(
-    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: NextMinute
+    with_universe: Hlctl, exchange: sim.Exchange, proxy: Proxy, rows: Rows, next_minute_is_good: NextMinute
 ) -> None:
-    """It waits for the exchange between two statements, and somebody let nobody wait (25P03)."""
-    clock = rows("SELECT prosrc FROM pg_proc WHERE proname = 'hlctl_clock'")[0][0]
-    idle = "set_config('idle_in_transaction_session_timeout', '500ms', true)"
-    with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"], autocommit=True)) as conn:
-        conn.execute(
-            "CREATE OR REPLACE FUNCTION hlctl_clock() RETURNS timestamptz LANGUAGE plpgsql VOLATILE AS"
-            f" $$ BEGIN PERFORM {idle}; RETURN ({clock}); END $$".encode()
-        )
-    exchange.misbehave(universe(rows)[0], sim.Fault(delay=2.0))
-    ran = with_universe("--log-level", "info", "snapshot")
+    """A statement was so long on its way that the server took its client for lost (25P03)."""
+
+    def dawdle(_pair: object) -> bool:
+        time.sleep(9)
+        return True
+
+    proxy.when(PUBLISHING, dawdle)
+    ran = with_universe("--log-level", "info", "snapshot", HLCTL_DATABASE_URL=proxy.url)
     assert ran.code == 0
     assert "(SQLSTATE 25P03); trying again\n" in ran.err, ran.err
     assert rows(COST) == [("success", 1, 200, 0)]

@@ -16,7 +16,8 @@ from psycopg.conninfo import make_conninfo
 from hlctl import sim
 from tests.e2e.conftest import Hlctl, Ran
 from tests.e2e.oracle import Rows
-from tests.e2e.test_pgbouncer import PROGRAM, Bouncer, bouncer  # noqa: F401 - a fixture
+from tests.e2e.pooler import PROGRAM, Bouncer
+from tests.e2e.test_pgbouncer import bouncer  # noqa: F401 - a fixture
 
 At = Callable[..., None]
 MACHINE = {"schedule", "process_limits"}
