@@ -131,7 +131,8 @@ def _write_metrics(settings: Settings, run: metrics.Run) -> None:
     """Write the metrics file anew, with what stays true of the one that is there. Raises OSError."""
     if settings.metrics_file is None:
         return
-    facts, is_up = _asked(settings)
+    # Who has just heard that the database is silent must not wait for it once more.
+    facts, is_up = _UNTOLD if run.exit_code == ExitCode.DATABASE else _asked(settings)
     own = [*metrics.of_run(run), *metrics.of_database(facts, is_up=is_up)]
     _rewrite(settings.metrics_file, lambda before: [*metrics.carried(before, run, is_told=facts is not None), *own])
 
