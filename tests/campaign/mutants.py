@@ -1,0 +1,203 @@
+"""Checks the checkers: breaks one rule of hlctl at a time, in a copy, and sees whether a test notices.
+
+`python -m tests.campaign.mutants` tries every mutant of `mutants.toml` and ends with a summary in figures. It exits with 0 if
+every one that anybody could notice was noticed, and with 1 if not.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+ROOT = Path(__file__).parents[2]
+_FILE = Path(__file__).with_suffix(".toml")
+_COPIED = ("hlctl", "sql", "tests", "docs", "systemd", "pyproject.toml", "README.md", "CONTRIBUTING.md")
+_SIMULATION = ("-m", "tests.campaign.simulate", "--minutes", "300", "--seed", "3")
+_LONGEST = 600  # seconds for a detector
+_FAILED = 1  # pytest's exit code for tests that failed, the simulation's for a broken promise
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A rule that is broken: `old` text, which stands in `file` once, becomes `new`."""
+
+    name: str
+    why: str  # it is wrong
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...] = ()  # that should notice, the cheapest first, as pytest takes them, below tests/
+    equivalent: str = ""  # why nobody can notice
+
+    def apply(self, root: Path) -> None:
+        """Change the file below `root`; raises ValueError unless the text stands there once."""
+        path = root / self.file
+        text = path.read_text()
+        if (count := text.count(self.old)) != 1 or self.old == self.new:
+            raise ValueError(f"{self.name}: the text to replace stands {count} times in {self.file}")
+        path.write_text(text.replace(self.old, self.new))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a mutant."""
+
+    mutant: Mutant
+    by: str | None  # the first test that failed; None: nothing noticed
+    seconds: float
+    problem: str = ""  # what kept the tests from judging
+
+    @property
+    def is_escape(self) -> bool:
+        """Tell whether it should have been noticed, and was not."""
+        return self.by is None and not self.mutant.equivalent
+
+    def __str__(self) -> str:
+        found = self.problem or self.by or f"SURVIVED{f' ({self.mutant.equivalent})' if self.mutant.equivalent else ''}"
+        return f"{self.mutant.name:32} {self.seconds:5.0f} s  {found}"
+
+
+def load() -> list[Mutant]:
+    """Return all mutants, in the order of the file."""
+    found = tomllib.loads(_FILE.read_text())
+    return [Mutant(name=name, **{**fields, "tests": tuple(fields["tests"])}) for name, fields in found.items()]
+
+
+@contextmanager
+def copy() -> Iterator[Path]:
+    """Give a copy of the project in a directory of its own; none stays."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        root = Path(folder)
+        for name in _COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy2(source, root / name)
+        yield root
+
+
+def run(root: Path, *command: str, url: str | None) -> tuple[int, str]:
+    """Run Python on a copy, and the `hlctl` of its tests on that copy too; return the exit code and what was printed."""
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    if url is not None:
+        env["TEST_DATABASE_URL"] = url
+    # The worktree's editable installation is behind PYTHONPATH, so the installed command runs the copy as well.
+    ran = subprocess.run(
+        [sys.executable, *command], cwd=root, env=env, capture_output=True, text=True, timeout=_LONGEST, check=False
+    )
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+def ask(root: Path, tests: Sequence[str], *, url: str | None) -> tuple[int, str]:
+    """Run tests up to the first that fails."""
+    options = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "-rfE", "--tb=no")
+    return run(root, *options, *(f"tests/{test}" for test in tests), url=url)
+
+
+def judge(mutant: Mutant, *, url: str | None, simulate: bool = False) -> Verdict:
+    """Try one mutant. A test whose fixtures fail has not looked at anything, and does not count."""
+    began = time.monotonic()
+    by, problem = None, ""
+    with copy() as root:
+        mutant.apply(root)
+        if mutant.tests:
+            code, printed = ask(root, mutant.tests, url=url)
+            if failed := re.search(r"^FAILED tests/(\S+)", printed, re.MULTILINE):
+                by = failed[1]
+            elif code:
+                problem = f"pytest ended with {code}: {printed.strip()[-300:]}"
+        if simulate and by is None and not problem:
+            code, printed = run(root, *_SIMULATION, url=None)
+            if code == _FAILED and (replay := re.search(r"^minute \d+", printed, re.MULTILINE)):
+                by = f"the simulation, in {replay[0]}"
+            elif code:
+                problem = f"the simulation ended with {code}: {printed.strip()[-300:]}"
+    return Verdict(mutant, by, time.monotonic() - began, problem)
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Give the URL of an embedded server for all copies: each session of tests makes its databases with its own schema."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        env = {**os.environ, "HLCTL_DATA_DIR": f"{folder}/data"}
+        command = partial(subprocess.run, env=env, check=True, capture_output=True, text=True, timeout=120)
+        started = command([sys.executable, "-m", "hlctl", "db", "start", "--json"])
+        url = make_conninfo(json.loads(started.stdout)["result"]["url"], dbname="postgres")
+        try:
+            with psycopg.connect(url, autocommit=True) as conn:
+                for setting in ("fsync", "full_page_writes"):
+                    conn.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+                conn.execute("SELECT pg_reload_conf()")
+            yield url
+        finally:
+            command([sys.executable, "-m", "hlctl", "db", "stop"])
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a script that prints
+
+
+def report(verdicts: Sequence[Verdict], seconds: float) -> int:
+    """Print the figures; return 1 if one escaped."""
+    escapes = [verdict.mutant.name for verdict in verdicts if verdict.is_escape]
+    equivalent = sum(bool(verdict.mutant.equivalent) for verdict in verdicts)
+    noticed = sum(verdict.by is not None for verdict in verdicts)
+    if escapes:
+        _say(f"not noticed: {', '.join(escapes)}")
+    _say(
+        f"{datetime.now(UTC):%F}, Python {platform.python_version()}: {len(verdicts)} mutants, {noticed} noticed,"
+        f" {len(escapes)} not, {equivalent} equivalent; {seconds:.0f} s"
+    )
+    return int(bool(escapes))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the campaign."""
+    parser = argparse.ArgumentParser(prog="python -m tests.campaign.mutants", description=__doc__)
+    parser.add_argument("--only", default="*", help="mutants of this name; * and ? are wild")
+    parser.add_argument("--sample", type=int, help="as many mutants, chosen by the seed")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--with", choices=["simulate"], dest="last", help="ask the simulation about those that survive")
+    parser.add_argument("--at-once", type=int, default=2)
+    options = parser.parse_args(arguments)
+    mutants = [mutant for mutant in load() if fnmatch(mutant.name, options.only)]
+    if options.sample is not None:
+        mutants = random.Random(options.seed).sample(mutants, options.sample)  # noqa: S311 - protects nothing
+    began = time.monotonic()
+    with server() as url:
+        with copy() as root:
+            tests = sorted({test for mutant in mutants for test in mutant.tests})
+            code, printed = ask(root, tests, url=url)
+            if tests and code:
+                _say(f"the tests fail without any mutant:\n{printed[-2000:]}")
+                return 1
+        verdicts: list[Verdict] = []
+        with ThreadPoolExecutor(options.at_once) as pool:
+            for verdict in pool.map(partial(judge, url=url, simulate=options.last == "simulate"), mutants):
+                _say(str(verdict))
+                verdicts.append(verdict)
+    return report(verdicts, time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
