@@ -11,7 +11,7 @@ from psycopg import sql
 
 from hlctl import sim
 from tests.e2e.conftest import Hlctl, M, start_slowly
-from tests.e2e.oracle import Rows, assert_whole, universe
+from tests.e2e.oracle import Rows, after, assert_whole, universe
 from tests.e2e.proxy import Deed, Proxy, cut, fall_silent, lose_the_reply, proxied
 
 At = Callable[..., None]
@@ -114,6 +114,26 @@ def test_another_run_may_have_the_lock_by_then_and_both_publish(
     assert_whole(rows, exchange, M)
     assert rows("SELECT attempts FROM ingest_runs") == [(2,)]
     next_minute_is_good()
+
+
+def test_a_run_that_lost_the_lock_before_it_asked_leaves_the_minute_to_who_has_it(
+    with_universe: Hlctl, exchange: sim.Exchange, proxy: Proxy, database: str, at: At, rows: Rows
+) -> None:
+    """It waited for the minute to begin; two runs that ask would cost the limit twice."""
+    minute = after(M)
+    at(second=48.0)
+    process = with_universe.start("snapshot", HLCTL_DATABASE_URL=proxy.url)
+    number = round(minute.timestamp()) // 60
+    while not rows("SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = %s", number):
+        assert process.poll() is None
+        time.sleep(0.02)
+    proxy.cut_all()
+    with closing(psycopg.connect(database, autocommit=True)) as other:
+        other.execute("SELECT pg_advisory_lock(1751908352, %s)", [number])  # waits until the server knows of the cut
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert exchange.requests == 0
+    assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
 
 
 def test_a_server_that_falls_silent_is_given_up_and_asked_on_a_new_connection(
