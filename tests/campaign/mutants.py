@@ -1,7 +1,7 @@
 """Checks the checkers: breaks one rule of hlctl at a time, in a copy, and sees whether a test notices.
 
-`python -m tests.campaign.mutants` tries every mutant of `mutants.toml` and ends with a summary in figures. It exits with 0 if
-every one that anybody could notice was noticed, and with 1 if not.
+`python -m tests.campaign.mutants` tries every mutant of `mutants.toml` and ends with a summary in figures. It exits
+with 0 if every one that anybody could notice was noticed, and with 1 if not.
 """
 
 import argparse
@@ -11,12 +11,13 @@ import platform
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 _FILE = Path(__file__).with_suffix(".toml")
 _COPIED = ("hlctl", "sql", "tests", "docs", "systemd", "pyproject.toml", "README.md", "CONTRIBUTING.md")
 _SIMULATION = ("-m", "tests.campaign.simulate", "--minutes", "300", "--seed", "3")
+_BY_SIMULATION = "the simulation, in "
 _LONGEST = 600  # seconds for a detector
 _FAILED = 1  # pytest's exit code for tests that failed, the simulation's for a broken promise
 
@@ -48,11 +50,11 @@ class Mutant:
     tests: tuple[str, ...] = ()  # that should notice, the cheapest first, as pytest takes them, below tests/
     equivalent: str = ""  # why nobody can notice
 
-    def apply(self, root: Path) -> None:
+    def spoil(self, root: Path) -> None:
         """Change the file below `root`; raises ValueError unless the text stands there once."""
         path = root / self.file
         text = path.read_text()
-        if (count := text.count(self.old)) != 1 or self.old == self.new:
+        if (count := text.count(self.old)) != 1:
             raise ValueError(f"{self.name}: the text to replace stands {count} times in {self.file}")
         path.write_text(text.replace(self.old, self.new))
 
@@ -97,47 +99,62 @@ def copy() -> Iterator[Path]:
 
 
 def run(root: Path, *command: str, url: str | None) -> tuple[int, str]:
-    """Run Python on a copy, and the `hlctl` of its tests on that copy too; return the exit code and what was printed."""
+    """Run Python on a copy, and return the exit code and what was printed."""
+    # It comes before an editable installation, and so the tests' installed command runs the copy as well.
     env = {**os.environ, "PYTHONPATH": str(root)}
     if url is not None:
         env["TEST_DATABASE_URL"] = url
-    # The worktree's editable installation is behind PYTHONPATH, so the installed command runs the copy as well.
-    ran = subprocess.run(
-        [sys.executable, *command], cwd=root, env=env, capture_output=True, text=True, timeout=_LONGEST, check=False
-    )
-    return ran.returncode, ran.stdout + ran.stderr
+    with subprocess.Popen(
+        [sys.executable, *command], cwd=root, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            printed, _ = process.communicate(timeout=_LONGEST)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # which stops what the tests started
+            printed, _ = process.communicate()
+    return process.returncode, printed
 
 
-def ask(root: Path, tests: Sequence[str], *, url: str | None) -> tuple[int, str]:
-    """Run tests up to the first that fails."""
-    options = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "-rfE", "--tb=no")
-    return run(root, *options, *(f"tests/{test}" for test in tests), url=url)
+def ask(root: Path, tests: Iterable[str], *options: str, url: str | None) -> tuple[int, str, list[str]]:
+    """Run tests; return the exit code, what was printed, and which failed. One whose fixtures failed does not count."""
+    usual = ("-q", "-p", "no:cacheprovider", "--no-header", "-rfE", "--tb=no")
+    code, printed = run(root, "-m", "pytest", *usual, *options, *(f"tests/{test}" for test in tests), url=url)
+    return code, printed, re.findall(r"^FAILED tests/(.+?)(?: - .*)?$", printed, re.MULTILINE)
 
 
 def judge(mutant: Mutant, *, url: str | None, simulate: bool = False) -> Verdict:
-    """Try one mutant. A test whose fixtures fail has not looked at anything, and does not count."""
+    """Try one mutant, up to the first test that notices it."""
     began = time.monotonic()
     by, problem = None, ""
     with copy() as root:
-        mutant.apply(root)
+        mutant.spoil(root)
         if mutant.tests:
-            code, printed = ask(root, mutant.tests, url=url)
-            if failed := re.search(r"^FAILED tests/(\S+)", printed, re.MULTILINE):
-                by = failed[1]
-            elif code:
+            code, printed, failed = ask(root, mutant.tests, "-x", url=url)
+            by = next(iter(failed), None)
+            if code and by is None:
                 problem = f"pytest ended with {code}: {printed.strip()[-300:]}"
         if simulate and by is None and not problem:
             code, printed = run(root, *_SIMULATION, url=None)
             if code == _FAILED and (replay := re.search(r"^minute \d+", printed, re.MULTILINE)):
-                by = f"the simulation, in {replay[0]}"
+                by = f"{_BY_SIMULATION}{replay[0]}"
             elif code:
                 problem = f"the simulation ended with {code}: {printed.strip()[-300:]}"
     return Verdict(mutant, by, time.monotonic() - began, problem)
 
 
+def unfounded(verdicts: Sequence[Verdict], *, url: str | None) -> list[str]:
+    """Return the tests that noticed something, and fail without a mutant too."""
+    tests = sorted({verdict.by for verdict in verdicts if verdict.by and not verdict.by.startswith(_BY_SIMULATION)})
+    if not tests:
+        return []
+    with copy() as root:
+        code, printed, failed = ask(root, tests, url=url)
+    return failed if failed or not code else [f"pytest ended with {code}: {printed.strip()[-300:]}"]
+
+
 @contextmanager
 def server() -> Iterator[str]:
-    """Give the URL of an embedded server for all copies: each session of tests makes its databases with its own schema."""
+    """Give the URL of an embedded server for all copies: their tests make databases with their own schemas."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         env = {**os.environ, "HLCTL_DATA_DIR": f"{folder}/data"}
         command = partial(subprocess.run, env=env, check=True, capture_output=True, text=True, timeout=120)
@@ -157,18 +174,20 @@ def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - a script that prints
 
 
-def report(verdicts: Sequence[Verdict], seconds: float) -> int:
-    """Print the figures; return 1 if one escaped."""
+def report(verdicts: Sequence[Verdict], false_alarms: Sequence[str], seconds: float) -> int:
+    """Print the figures; return 1 if one escaped, or seemed not to."""
     escapes = [verdict.mutant.name for verdict in verdicts if verdict.is_escape]
     equivalent = sum(bool(verdict.mutant.equivalent) for verdict in verdicts)
     noticed = sum(verdict.by is not None for verdict in verdicts)
     if escapes:
         _say(f"not noticed: {', '.join(escapes)}")
+    if false_alarms:
+        _say(f"fail without a mutant too: {', '.join(false_alarms)}")
     _say(
         f"{datetime.now(UTC):%F}, Python {platform.python_version()}: {len(verdicts)} mutants, {noticed} noticed,"
         f" {len(escapes)} not, {equivalent} equivalent; {seconds:.0f} s"
     )
-    return int(bool(escapes))
+    return int(bool(escapes or false_alarms))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -185,18 +204,13 @@ def main(arguments: list[str] | None = None) -> int:
         mutants = random.Random(options.seed).sample(mutants, options.sample)  # noqa: S311 - protects nothing
     began = time.monotonic()
     with server() as url:
-        with copy() as root:
-            tests = sorted({test for mutant in mutants for test in mutant.tests})
-            code, printed = ask(root, tests, url=url)
-            if tests and code:
-                _say(f"the tests fail without any mutant:\n{printed[-2000:]}")
-                return 1
         verdicts: list[Verdict] = []
         with ThreadPoolExecutor(options.at_once) as pool:
             for verdict in pool.map(partial(judge, url=url, simulate=options.last == "simulate"), mutants):
                 _say(str(verdict))
                 verdicts.append(verdict)
-    return report(verdicts, time.monotonic() - began)
+        false_alarms = unfounded(verdicts, url=url)
+    return report(verdicts, false_alarms, time.monotonic() - began)
 
 
 if __name__ == "__main__":

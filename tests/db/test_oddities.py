@@ -573,10 +573,12 @@ def test_a_run_marks_the_cell_whose_window_it_completes_and_keeps_its_values(con
 
 
 def test_each_kind_is_marked_and_written_down_under_its_name(conn: db.Connection, run: Run) -> None:
-    """An answer that could not be used costs three cells; what is stale has no type of its own."""
+    """An answer that could not be used costs three cells; what is stale has no type of its own; no value changes."""
     run(0, d(10), d(10), d(10))
     run(1, d(30), "bad_shape", "stale")
+    before = conn.execute(VALUES).fetchall()
     run(2, d(10), "late", d(10))
+    assert conn.execute(VALUES).fetchall()[: len(before)] == before
     assets = ("HYPE", "BTC", "ETH")
     assert marks(conn) == {
         (1, 1, "BTC"): "szi_jump",
