@@ -33,30 +33,35 @@ ROOT = Path(__file__).parents[2]
 _FILE = Path(__file__).with_suffix(".toml")
 _COPIED = ("hlctl", "sql", "tests", "docs", "systemd", "pyproject.toml", "README.md", "CONTRIBUTING.md")
 _SIMULATION = ("-m", "tests.campaign.simulate", "--minutes", "300", "--seed", "3")
-_BY_SIMULATION = "the simulation, in "
 _LONGEST = 600  # seconds for a detector
-_FAILED = 1  # pytest's exit code for tests that failed, the simulation's for a broken promise
 
 
 @dataclass(frozen=True, slots=True)
-class Mutant:
-    """A rule that is broken: `old` text, which stands in `file` once, becomes `new`."""
+class Edit:
+    """`old` text, which stands in `file` once, becomes `new`."""
 
-    name: str
-    why: str  # it is wrong
     file: str
     old: str
     new: str
-    tests: tuple[str, ...] = ()  # that should notice, the cheapest first, as pytest takes them, below tests/
-    equivalent: str = ""  # why nobody can notice
 
-    def spoil(self, root: Path) -> None:
+    def make(self, root: Path) -> None:
         """Change the file below `root`; raises ValueError unless the text stands there once."""
         path = root / self.file
         text = path.read_text()
         if (count := text.count(self.old)) != 1:
-            raise ValueError(f"{self.name}: the text to replace stands {count} times in {self.file}")
+            raise ValueError(f"{self.file}: the text to replace stands there {count} times: {self.old!r}")
         path.write_text(text.replace(self.old, self.new))
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A rule that is broken."""
+
+    name: str
+    why: str  # it is wrong
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]  # that should notice, the cheapest first, as pytest takes them, below tests/
+    equivalent: str = ""  # why nobody can notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +69,36 @@ class Verdict:
     """What became of a mutant."""
 
     mutant: Mutant
-    by: str | None  # the first test that failed; None: nothing noticed
+    by: str | None  # the first that noticed; None: nobody did
     seconds: float
     problem: str = ""  # what kept the tests from judging
 
     @property
-    def is_escape(self) -> bool:
-        """Tell whether it should have been noticed, and was not."""
-        return self.by is None and not self.mutant.equivalent
+    def is_surprise(self) -> bool:
+        """Tell whether it should have been noticed and was not, or the other way round."""
+        return (self.by is None) != bool(self.mutant.equivalent)
 
     def __str__(self) -> str:
-        found = self.problem or self.by or f"SURVIVED{f' ({self.mutant.equivalent})' if self.mutant.equivalent else ''}"
+        found = self.problem or self.by or f"survived: {self.mutant.equivalent or 'NOT NOTICED'}"
         return f"{self.mutant.name:32} {self.seconds:5.0f} s  {found}"
 
 
 def load() -> list[Mutant]:
     """Return all mutants, in the order of the file."""
     found = tomllib.loads(_FILE.read_text())
-    return [Mutant(name=name, **{**fields, "tests": tuple(fields["tests"])}) for name, fields in found.items()]
+    edits = {
+        name: Edit(fields["file"], fields["old"], fields["new"]) for name, fields in found.items() if "file" in fields
+    }
+    return [
+        Mutant(
+            name,
+            fields["why"],
+            tuple(edits[other] for other in fields.get("together", [name])),
+            tuple(fields["tests"]),
+            fields.get("equivalent", ""),
+        )
+        for name, fields in found.items()
+    ]
 
 
 @contextmanager
@@ -123,28 +140,23 @@ def ask(root: Path, tests: Iterable[str], *options: str, url: str | None) -> tup
 
 
 def judge(mutant: Mutant, *, url: str | None, simulate: bool = False) -> Verdict:
-    """Try one mutant, up to the first test that notices it."""
+    """Try one mutant, up to the first test that notices it, or in the simulation."""
     began = time.monotonic()
-    by, problem = None, ""
     with copy() as root:
-        mutant.spoil(root)
-        if mutant.tests:
-            code, printed, failed = ask(root, mutant.tests, "-x", url=url)
-            by = next(iter(failed), None)
-            if code and by is None:
-                problem = f"pytest ended with {code}: {printed.strip()[-300:]}"
-        if simulate and by is None and not problem:
+        for edit in mutant.edits:
+            edit.make(root)
+        if simulate:
             code, printed = run(root, *_SIMULATION, url=None)
-            if code == _FAILED and (replay := re.search(r"^minute \d+", printed, re.MULTILINE)):
-                by = f"{_BY_SIMULATION}{replay[0]}"
-            elif code:
-                problem = f"the simulation ended with {code}: {printed.strip()[-300:]}"
-    return Verdict(mutant, by, time.monotonic() - began, problem)
+            noticed = re.findall(r"^minute \d+", printed, re.MULTILINE)
+        else:
+            code, printed, noticed = ask(root, mutant.tests, "-x", url=url)
+    problem = f"ended with {code}: {printed.strip()[-300:]}" if code and not noticed else ""
+    return Verdict(mutant, next(iter(noticed), None), time.monotonic() - began, problem)
 
 
 def unfounded(verdicts: Sequence[Verdict], *, url: str | None) -> list[str]:
     """Return the tests that noticed something, and fail without a mutant too."""
-    tests = sorted({verdict.by for verdict in verdicts if verdict.by and not verdict.by.startswith(_BY_SIMULATION)})
+    tests = sorted({verdict.by for verdict in verdicts if verdict.by})
     if not tests:
         return []
     with copy() as root:
@@ -175,19 +187,18 @@ def _say(text: str) -> None:
 
 
 def report(verdicts: Sequence[Verdict], false_alarms: Sequence[str], seconds: float) -> int:
-    """Print the figures; return 1 if one escaped, or seemed not to."""
-    escapes = [verdict.mutant.name for verdict in verdicts if verdict.is_escape]
+    """Print the figures; return 1 if a mutant, or a test without one, came out otherwise than it should."""
     equivalent = sum(bool(verdict.mutant.equivalent) for verdict in verdicts)
     noticed = sum(verdict.by is not None for verdict in verdicts)
-    if escapes:
-        _say(f"not noticed: {', '.join(escapes)}")
+    surprises = [verdict.mutant.name for verdict in verdicts if verdict.is_surprise]
+    if surprises:
+        _say(f"otherwise than it should: {', '.join(surprises)}")
     if false_alarms:
         _say(f"fail without a mutant too: {', '.join(false_alarms)}")
-    _say(
-        f"{datetime.now(UTC):%F}, Python {platform.python_version()}: {len(verdicts)} mutants, {noticed} noticed,"
-        f" {len(escapes)} not, {equivalent} equivalent; {seconds:.0f} s"
-    )
-    return int(bool(escapes or false_alarms))
+    versions = f"Python {platform.python_version()}, psycopg {psycopg.__version__}"
+    counts = f"{noticed} noticed, {len(verdicts) - noticed - equivalent} not, {equivalent} equivalent"
+    _say(f"{datetime.now(UTC):%F}, {versions}: {len(verdicts)} mutants, {counts}; {seconds:.0f} s")
+    return int(bool(surprises or false_alarms))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -196,20 +207,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="*", help="mutants of this name; * and ? are wild")
     parser.add_argument("--sample", type=int, help="as many mutants, chosen by the seed")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--with", choices=["simulate"], dest="last", help="ask the simulation about those that survive")
+    parser.add_argument("--with", choices=["tests", "simulate"], default="tests", dest="by", help="who is to notice")
     parser.add_argument("--at-once", type=int, default=2)
     options = parser.parse_args(arguments)
+    simulate = options.by == "simulate"
     mutants = [mutant for mutant in load() if fnmatch(mutant.name, options.only)]
     if options.sample is not None:
         mutants = random.Random(options.seed).sample(mutants, options.sample)  # noqa: S311 - protects nothing
     began = time.monotonic()
-    with server() as url:
-        verdicts: list[Verdict] = []
-        with ThreadPoolExecutor(options.at_once) as pool:
-            for verdict in pool.map(partial(judge, url=url, simulate=options.last == "simulate"), mutants):
-                _say(str(verdict))
-                verdicts.append(verdict)
-        false_alarms = unfounded(verdicts, url=url)
+    verdicts: list[Verdict] = []
+    with server() as url, ThreadPoolExecutor(options.at_once) as pool:
+        for verdict in pool.map(partial(judge, url=url, simulate=simulate), mutants):
+            _say(str(verdict))
+            verdicts.append(verdict)
+        false_alarms = [] if simulate else unfounded(verdicts, url=url)
     return report(verdicts, false_alarms, time.monotonic() - began)
 
 

@@ -418,6 +418,20 @@ def test_an_attempt_that_meets_its_own_row_is_counted_once(conn: db.Connection, 
     assert conn.execute(counts).fetchall() == once
 
 
+def test_a_commit_whose_reply_was_lost_is_found_by_its_own_attempt_alone(
+    conn: db.Connection, set_clock: SetClock
+) -> None:
+    """Another run's row for the same minute says nothing of it: whoever took it for his would drop his answers."""
+    set_clock(M + timedelta(seconds=5), running=False)
+    make_universe(conn, range(3))
+    mine, other = uuid4(), uuid4()
+    recorded = publish(conn, failing(1), attempt_id=mine)
+    with db.transaction(conn):
+        assert store.find_attempt(conn, M, mine) == recorded
+        assert store.find_attempt(conn, M, other) is None
+        assert store.find_attempt(conn, M + timedelta(minutes=1), mine) is None
+
+
 def test_who_takes_a_minute_again_finds_out_whether_it_is_still_his(conn: db.Connection, database: str) -> None:
     """Without answers he leaves it to the other; with answers they are published all the same."""
     with db.connect(database) as other, db.transaction(other):

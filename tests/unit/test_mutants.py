@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign import mutants
-from tests.campaign.mutants import ROOT, Mutant
+from tests.campaign.mutants import ROOT, Edit, Mutant
 
 ALL = mutants.load()
 CHEAP = [mutant for mutant in ALL if not mutant.equivalent and all(test.startswith("unit/") for test in mutant.tests)]
@@ -17,11 +17,12 @@ SAMPLE = random.Random(2026).sample(CHEAP, 3)  # noqa: S311 - protects nothing
 @pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.name)
 def test_a_mutant_still_fits_the_code_and_names_tests_there_are(mutant: Mutant, tmp_path: Path) -> None:
     """Who rewrites a rule rewrites how it is broken, or its mutant would never be tried again."""
-    copied = tmp_path / mutant.file
-    copied.parent.mkdir(parents=True)
-    copied.write_text((ROOT / mutant.file).read_text())
-    mutant.spoil(tmp_path)
-    assert copied.read_text() != (ROOT / mutant.file).read_text()
+    for edit in mutant.edits:
+        copied = tmp_path / edit.file
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        copied.write_text((ROOT / edit.file).read_text())
+        edit.make(tmp_path)
+        assert copied.read_text() != (ROOT / edit.file).read_text()
     for test in mutant.tests:
         file, _, name = test.partition("::")
         assert f"def {name.partition('[')[0]}" in (ROOT / "tests" / file).read_text()
@@ -29,11 +30,11 @@ def test_a_mutant_still_fits_the_code_and_names_tests_there_are(mutant: Mutant, 
 
 def test_a_text_that_is_not_there_once_is_refused(tmp_path: Path) -> None:
     """Else a mutant would change nothing, or more than it says."""
-    mutant = replace(ALL[0], file="rule")
-    for text in ("nothing of the kind", mutant.old * 2):
+    edit = Edit("rule", old="x < 1", new="x <= 1")
+    for text in ("x > 1", "x < 1 and x < 1"):
         (tmp_path / "rule").write_text(text)
-        with pytest.raises(ValueError, match=f"^{mutant.name}: "):
-            mutant.spoil(tmp_path)
+        with pytest.raises(ValueError, match="^rule: .* [02] times"):
+            edit.make(tmp_path)
 
 
 @pytest.mark.parametrize("mutant", SAMPLE, ids=lambda mutant: mutant.name)
@@ -45,6 +46,5 @@ def test_a_mutant_is_noticed(mutant: Mutant) -> None:
 
 def test_a_mutant_that_changes_nothing_is_not_noticed() -> None:
     """What notices everything has looked at nothing."""
-    harmless = replace(SAMPLE[0], new=SAMPLE[0].old)
-    verdict = mutants.judge(harmless, url=None)
-    assert (verdict.by, verdict.problem, verdict.is_escape) == (None, "", True)
+    verdict = mutants.judge(replace(SAMPLE[0], edits=()), url=None)
+    assert (verdict.by, verdict.problem, verdict.is_surprise) == (None, "", True)
