@@ -41,6 +41,7 @@ def test_a_connection_lost_during_the_fetch_costs_nothing(
     ran = end()
     assert (ran.code, ran.err) == (0, "")
     assert rows(COST) == [("success", 1, 200, 0)]
+    assert exchange.requests == 200
     assert_whole(rows, exchange, M)
     next_minute_is_good()
 
@@ -55,6 +56,7 @@ def test_a_session_ended_by_the_dba_costs_nothing(
     ran = end()
     assert (ran.code, ran.err) == (0, "")
     assert rows(COST) == [("success", 1, 200, 0)]
+    assert exchange.requests == 200
     next_minute_is_good()
 
 
