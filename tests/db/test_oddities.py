@@ -182,6 +182,17 @@ def test_a_minute_that_nobody_recorded_is_no_neighbour(history: db.Connection, g
     assert odd_cells(history, M, M + 4 * MINUTE) == {}
 
 
+@pytest.mark.parametrize("gap", ["before", "after"])
+def test_a_minute_without_the_wallet_is_no_neighbour(history: db.Connection, gap: str) -> None:
+    """It left the universe and came back: nobody knows what it held in between, whoever else was recorded."""
+    absent = 1 if gap == "before" else 2
+    sizes = iter((10, 0, 10))
+    for number in range(4):
+        mine = {} if number == absent else {(1, "BTC"): d(next(sizes))}
+        record(history, M + number * MINUTE, {(2, "BTC"): d(7), **mine})
+    assert odd_cells(history, M, M + 4 * MINUTE) == {}
+
+
 def test_a_missing_size_waits_for_the_next_minute(history: db.Connection) -> None:
     """A second run may still fill the hole; after a gap nobody looks."""
     record(history, M, {(1, "BTC"): "bad_shape", (1, "ETH"): "stale"})
