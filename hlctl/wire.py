@@ -289,7 +289,7 @@ def _could_go_on(exc: json.JSONDecodeError) -> bool:
     """Tell whether the text only stops where more of it could make sense."""
     rest = exc.doc[exc.pos :]
     in_an_escape = exc.msg.startswith("Invalid \\") and len(rest) <= len("\\u0000") and '"' not in rest
-    in_a_word = any(word.startswith(rest) for word in ("true", "false", "null", "-"))
+    in_a_word = any(word.startswith(rest) for word in ("true", "false", "null", "NaN", "Infinity", "-Infinity"))
     return exc.msg.startswith("Unterminated") or in_an_escape or in_a_word
 
 

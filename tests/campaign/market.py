@@ -42,6 +42,7 @@ class Market:
         }
         self.moods: dict[str | None, str] = {}
         self.journal: list[tuple[float, tuple[Any, ...]]] = []  # when, and a cell that was told then
+        self.asked: list[tuple[float, str]] = []  # when, and by whom
         self.hits: set[str] = set()
         self.board = "good"
 
@@ -55,7 +56,10 @@ class Market:
             self.held[address][coin] += self.rng.randint(-9, 9)
 
     def state(self, address: str, *, seconds: float) -> bytes:
-        """Answer, or raise RequestFailedError, after a while."""
+        """Answer, or raise RequestFailedError, after a while; a position may change at any moment."""
+        if (actor := self.stage.current) is not None:
+            self.asked.append((self.stage.elapsed, actor.name))
+        self.held[address][self.rng.choice(COINS)] += self.rng.choice((0, 0, 0, 1, -1))
         mood = self.moods.get(address) or self.moods.get(None) or "good"
         if mood != "good":
             self.hits.add(mood)

@@ -1,20 +1,24 @@
 """Simulated time, and actors that take turns on real connections: one step is one round trip to the database.
 
 Each actor is a thread, and only one of them runs at a time: the one a seeded scheduler has picked. A statement that
-waits for another actor's lock lets the others go on. So the same seed gives the same order of the same statements.
+waits for another actor's lock lets the others go on, and once it has the lock its actor waits for its next turn. So the
+same seed gives the same order of the same statements.
 """
 
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from hlctl import db
 from hlctl.sim.market import stream
 
-_LOOK = 0.002  # seconds until a step that has not ended is suspected of waiting for a lock
+if TYPE_CHECKING:
+    from hlctl.jobs.interrupt import Interrupt
+
+_LOOK = 0.003  # seconds until a statement that has not ended is suspected of waiting for a lock
 _PATIENCE = 30.0  # seconds after which a step that waits for nobody is a bug of the stage
 CLOCK = """
     CREATE SEQUENCE sim_clock MINVALUE 0;
@@ -34,12 +38,15 @@ class Actor:
     def __init__(self, name: str, at: float, work: Callable[[], Any]) -> None:
         self.name, self.wake = name, at
         self._work = work
-        self.turn = threading.Event()
-        self.is_over = False
+        self.turn, self.back = threading.Event(), threading.Event()
+        self.is_over = self.is_waiting = False  # the latter for another one's lock
         self.backend: int | None = None  # pid of the statement that may wait for a lock
+        self.conn: Connection | None = None  # of its newest statement
         self.steps = 0
         self.result: Any = None
         self.error: BaseException | None = None
+        self.interrupt: Interrupt | None = None  # once a signal would be heard
+        self.published: datetime | None = None  # the minute that the open transaction has written
         self.before_step: Callable[[Connection, int], None] = lambda _conn, _step: None
         self.before_commit: Callable[[Connection], None] = lambda _conn: None
         self.after_commit: Callable[[Connection], None] = lambda _conn: None
@@ -60,14 +67,22 @@ class Stage:
         self.elapsed = 0.0
         self.lowest = start  # the earliest that the database's clock was since `play` began
         self._origin = start
+        self.unordered_until = start  # before this moment, the clock has told some moments twice
         self.offset = timedelta(0)
         self.offsets = {self.offset}  # all that there were since `play` began
+        self.has_ended_a_session = False  # since `play` began
         self._told: datetime | None = None
-        self.current: Actor | None = None
-        self._back = threading.Event()
+        self.landed: Callable[[Actor], None] = lambda _actor: None  # told of each COMMIT, before its actor is
+        self._left: list[Actor] = []
+        self._local = threading.local()
         self.idle: list[Connection] = []  # to be used again: a new one has to learn the catalog, which takes longest
         self.reuses = True
         self.admin = psycopg.connect(url, autocommit=True)
+
+    @property
+    def current(self) -> Actor | None:
+        """The actor whose thread this is."""
+        return getattr(self._local, "actor", None)
 
     def now(self) -> datetime:
         """Return the database's time."""
@@ -79,6 +94,8 @@ class Stage:
 
     def shift(self, seconds: float) -> None:
         """Step the database's clock."""
+        if seconds < 0:
+            self.unordered_until = max(self.unordered_until, self.now())
         self.offset += timedelta(seconds=seconds)
         self.offsets.add(self.offset)
 
@@ -98,86 +115,89 @@ class Stage:
     def sleep(self, seconds: float) -> None:
         """Let the others go on until that time has passed."""
         actor = self.current
-        if actor is None:
-            self.elapsed += seconds
+        wake = self.elapsed + max(0.0, seconds)
+        if actor is None or self._is_alone(actor, wake):
+            self.elapsed = wake
             return
-        actor.wake = self.elapsed + max(0.0, seconds)
-        self._yield(actor)
+        actor.wake = wake
+        self.give_way(actor)
+
+    def _is_alone(self, actor: Actor, until: float) -> bool:
+        """Tell whether nobody else has anything to do by then: to change threads for nothing takes most of the time."""
+        return all(other is actor or (other.wake > until and not other.is_waiting) for other in self._left)
 
     def step(self, conn: "Connection") -> None:
-        """Let the scheduler decide who is next, before a statement; some milliseconds pass."""
+        """Let the scheduler decide who is next, before a statement; now and then some milliseconds pass."""
         actor = self.current
         if actor is None:
             return
-        self.sleep(self.rng.uniform(0.0005, 0.02))
+        self.sleep(self.rng.choice((0.0, 0.0, 0.0, self.rng.uniform(0.001, 0.08))))
         actor.steps += 1
+        actor.conn = conn
         actor.before_step(conn, actor.steps)
         self.tell()
         actor.backend = conn.info.backend_pid if not conn.closed else None
 
     def terminate(self, conn: "Connection") -> None:
         """End a connection on the server's side, and return when it is gone."""
-        conn.is_doomed = True
+        conn.is_doomed = self.has_ended_a_session = True
         if not conn.closed:
             self.admin.execute("SELECT pg_terminate_backend(%s, 10000)", (conn.info.backend_pid,))
 
     def play(self, actors: list[Actor]) -> None:
         """Let the actors work until all are done."""
-        self.lowest, self.offsets = self.now(), {self.offset}
-        waiting: list[Actor] = []  # for another one's lock
+        self.lowest, self.offsets, self.has_ended_a_session = self.now(), {self.offset}, False
         for actor in actors:
             threading.Thread(target=self._live, args=(actor,), name=actor.name, daemon=True).start()
-        left = list(actors)
-        while left := [actor for actor in left if not actor.is_over]:
-            ready = [actor for actor in left if actor not in waiting]
-            if not ready:
-                waiting = [actor for actor in waiting if not self._waits(actor, patient=True)]
-                continue
-            awake = [actor for actor in ready if actor.wake <= self.elapsed]
-            if not awake:
-                self.elapsed = min(actor.wake for actor in ready)
-                awake = [actor for actor in ready if actor.wake <= self.elapsed]
-            actor = self.rng.choice(awake)
-            self._back.clear()
-            self.current = actor
-            actor.turn.set()
-            if self._waits(actor):
-                waiting.append(actor)
-            for other in list(waiting):
-                if other is not actor:
-                    self.current = other
-                    if not self._waits(other):
-                        waiting.remove(other)
-        self.current = None
+        self._left = list(actors)
+        while self._left:
+            if ready := [actor for actor in self._left if not actor.is_waiting]:
+                self._go_on(self._next(ready))
+            for other in [actor for actor in self._left if actor.is_waiting]:
+                if not ready or not self._is_blocked(other):
+                    self._await(other)
+                    other.is_waiting = False
+            self._left = [actor for actor in self._left if not actor.is_over]
 
-    def _waits(self, actor: Actor, *, patient: bool = False) -> bool:
-        """Return True once the actor waits for a lock, False once its step has ended; `patient`: only the latter."""
-        self.current = actor
-        looks = 0
-        while not self._back.wait(_LOOK):
-            looks += 1
-            if looks * _LOOK > _PATIENCE:
-                raise RuntimeError(f"{actor.name} neither goes on nor waits for a lock")
-            if actor.backend is None or patient:
-                continue
-            (blocking,) = self.admin.execute("SELECT pg_blocking_pids(%s)", (actor.backend,)).fetchone() or ([],)
-            if blocking:
-                return True
-        self._back.clear()
-        return False
+    def _next(self, ready: list[Actor]) -> Actor:
+        """Pick one of those whose time has come; time passes until there is one."""
+        self.elapsed = max(self.elapsed, min(actor.wake for actor in ready))
+        return self.rng.choice([actor for actor in ready if actor.wake <= self.elapsed])
 
-    def _yield(self, actor: Actor) -> None:
+    def _go_on(self, actor: Actor) -> None:
+        """Let an actor go on until it gives way, or waits for a lock."""
+        actor.back.clear()
+        actor.turn.set()
+        step = 0
+        while not actor.back.wait(_LOOK):
+            if step == actor.steps and self._is_blocked(actor):
+                actor.is_waiting = True
+                return
+            step = actor.steps
+
+    def _await(self, actor: Actor) -> None:
+        if not actor.back.wait(_PATIENCE):
+            raise RuntimeError(f"{actor.name} neither goes on nor waits for a lock")
+
+    def _is_blocked(self, actor: Actor) -> bool:
+        if (backend := actor.backend) is None:
+            return False
+        return bool(self.admin.execute("SELECT pg_blocking_pids(%s) <> '{}'", (backend,)).fetchone() == (True,))
+
+    def give_way(self, actor: Actor) -> None:
+        """Wait for the next turn."""
         actor.backend = None
-        self._back.set()
+        actor.back.set()
         actor.turn.wait()
         actor.turn.clear()
 
     def _live(self, actor: Actor) -> None:
+        self._local.actor = actor
         actor.turn.wait()
         actor.turn.clear()
         actor.run()
         actor.is_over = True
-        self._back.set()
+        actor.back.set()
 
 
 class Connection(db.Connection):
@@ -198,15 +218,22 @@ class Connection(db.Connection):
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Take a step, then wait."""
         self.stage.step(self)
-        return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, timeout)
+        finally:
+            if (actor := self.stage.current) and actor.is_waiting:
+                self.stage.give_way(actor)
 
     def _exec_command(self, command: Any, *args: Any, **kwargs: Any) -> Any:
         actor = self.stage.current
         is_commit = command == b"COMMIT" and actor is not None
+        if actor and command.startswith(b"BEGIN"):
+            actor.published = None
         if is_commit and actor:
             actor.before_commit(self)
             self.stage.tell()
         result = yield from super()._exec_command(command, *args, **kwargs)
         if is_commit and actor:
+            self.stage.landed(actor)
             actor.after_commit(self)
         return result

@@ -369,7 +369,8 @@ def test_an_empty_leaderboard_has_no_rows() -> None:
         (b'{"leaderboardRows":["' + b"x" * 70_000 + b'"]}', "bad_shape"),
         (b'{"leaderboardRows":[],"leaderboardRows":[]}', "bad_shape"),
         (b'{1:2,"leaderboardRows":[]}', "bad_shape"), (b'{"leaderboardRows":[],5:6}', "bad_shape"),
-        (b'{"leaderboardRows":[],"b":1.', "truncated"),
+        (b'{"leaderboardRows":[],"b":1.', "truncated"), (b'{"leaderboardRows":[],"b":N', "truncated"),
+        (b'{"leaderboardRows":[],"b":-Inf', "truncated"),
         (b'{"leaderboardRows":[{"a":]}', "bad_shape"), (b'{"leaderboardRows":[nonsense]}', "bad_shape"),
     ],
 )  # fmt: skip
