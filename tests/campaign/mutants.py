@@ -32,7 +32,7 @@ from psycopg.conninfo import make_conninfo
 ROOT = Path(__file__).parents[2]
 _FILE = Path(__file__).with_suffix(".toml")
 _COPIED = ("hlctl", "sql", "tests", "docs", "systemd", "pyproject.toml", "README.md", "CONTRIBUTING.md")
-_SIMULATION = ("-m", "tests.campaign.simulate", "--minutes", "300", "--seed", "3")
+_SIMULATION = ("-m", "tests.campaign.simulate", "--records", "2", "--minutes", "500", "--seed", "3")
 _LONGEST = 600  # seconds for a detector
 
 
