@@ -70,6 +70,7 @@ _CAUSES = (
     ("No route to host", "there is no route to the host"),
     ("too many clients", "the server has no connection left"),
     ("remaining connection slots", "the server has no connection left"),
+    ("too many connections", "the server has no connection left"),
     ("starting up", "the server is starting up"),
     ("not yet accepting connections", "the server is recovering"),
     ("shutting down", "the server is shutting down"),

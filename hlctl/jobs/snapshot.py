@@ -42,6 +42,7 @@ _LONGEST_WAIT = 20.0  # between two readings of the database's clock, which also
 _RECONNECT_AFTER = 0.5  # seconds between two attempts to get a lost database back
 _LAST_REPLY = 1.0  # seconds before the end of a run at which nothing more is expected of the database
 _PARTITIONS_AHEAD = 2  # days
+_CLOCKS_DIFFER = 5000  # ms: from here on answers may be refused for their time
 _MISSED_REFRESHES = 2  # after so many refresh periods the universe is old
 OTHER_FILES = 16
 """Files that a run may have open beside its connections to the exchange."""
@@ -67,6 +68,14 @@ class _Asking:
     task: Task
     plan: Plan
     fetch: Fetch
+
+    def error(self) -> str | None:
+        """Return why no answer was believed, and how far the clocks are apart if that is why; None if some were."""
+        offset = self.fetch.clock_offset_ms() or 0
+        if not self.plan.error or abs(offset) < _CLOCKS_DIFFER:
+            return self.plan.error
+        where = "ahead of" if offset > 0 else "behind"
+        return f"{self.plan.error}; their time is {abs(offset) / 1000:.0f} s {where} the database's clock"
 
     def transport(self) -> Transport:
         """Return what it took."""
@@ -208,7 +217,7 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
                 run.asking = _plan(conn, run.settings, exchange, taken, task)
                 run.answers = _ask(run.asking, run.interrupted, progress)
                 phases.begin("publish")
-            recorded = _publish(conn, run, taken.minute, run.answers, run.asking.task, error=run.asking.plan.error)
+            recorded = _publish(conn, run, taken.minute, run.answers, run.asking.task, error=run.asking.error())
             run.require_time(taken)
             run.committing = True
             _watch(run)
@@ -353,7 +362,7 @@ def _result(run: _Run, recorded: Recorded | None) -> SnapshotResult:
         recorded=recorded,
         asked=len(run.asking.task.wallets) if run.asking else 0,
         seconds=time.monotonic() - run.started,
-        problem=run.asking.plan.error if run.asking else None,
+        problem=run.asking.error() if run.asking else None,
         signal=run.interrupted.signal,
     )
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -115,6 +115,16 @@ def test_an_empty_place_becomes_a_server_that_answers(shared: Path) -> None:
     assert embedded.url(shared) == url
 
 
+def test_the_servers_log_is_a_week_long(shared: Path) -> None:
+    """A file a weekday, begun anew a week later: nobody has to sweep behind it."""
+    embedded.ensure(shared, create=True)
+
+    names = ("log_filename", "log_rotation_age", "log_rotation_size", "log_truncate_on_rotation", "log_checkpoints")
+    values = [ask(shared, f"SHOW {name}") for name in names]
+
+    assert values == ["postgresql-%a.log", "1d", "0", "on", "off"]
+
+
 def test_psql_accepts_the_url(shared: Path) -> None:
     """`psql "$(hlctl db url)"` is how an operator looks inside."""
     url = embedded.ensure(shared, create=True)
@@ -193,6 +203,23 @@ def test_a_private_parent_is_no_obstacle_and_stays_private(fresh: Path) -> None:
 
     parent = fresh.parent.stat()
     assert (stat.S_IMODE(parent.st_mode), parent.st_uid) == (0o700, os.geteuid())
+
+
+def modes_of(paths: Iterable[Path]) -> dict[Path, tuple[int, int, int]]:
+    return {path: (found.st_mode, found.st_uid, found.st_gid) for path in paths for found in (path.lstat(),)}
+
+
+def test_the_machine_around_the_data_directory_stays_as_it_is(fresh: Path) -> None:
+    """Root makes no user, and opens neither a folder above nor the installation to one."""
+    package = binaries.locate().parents[1]
+    outside = [*fresh.parents, package, *package.parents, *package.rglob("*")]
+    users = [Path("/etc/passwd"), Path("/etc/group")]
+    before = modes_of(outside), [file.read_bytes() for file in users]
+
+    embedded.ensure(fresh, create=True)
+    embedded.stop(fresh)
+
+    assert (modes_of(outside), [file.read_bytes() for file in users]) == before
 
 
 @linux_only
@@ -294,11 +321,20 @@ def test_a_stale_pid_file_never_hits_an_innocent_process(shared: Path) -> None:
             innocent.kill()
 
 
-def test_an_empty_pid_file_does_not_prevent_a_start(shared: Path) -> None:
-    """A full disk leaves one behind, and PostgreSQL alone would ask for it to be deleted by hand."""
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("postmaster.pid", ""),
+        ("postmaster.pid", "1\n/"),
+        ("postmaster.pid", "1\n/proc/self/cwd\n1\n5432\n.\n\n  1 1\nstarting\n"),
+        (".handle_pids.json", "[12"),
+    ],
+)
+def test_notes_that_were_cut_short_do_not_prevent_a_start(shared: Path, name: str, content: str) -> None:
+    """A full disk leaves them behind; PostgreSQL stumbles over the first, the wheel's own wrapper over the last."""
     embedded.ensure(shared, create=True)
     embedded.stop(shared)
-    (cluster_of(shared) / "postmaster.pid").write_text("")
+    (cluster_of(shared) / name).write_text(content)
 
     embedded.ensure(shared, create=False)
 
@@ -412,6 +448,7 @@ def test_a_comma_in_the_path_is_refused(fresh: Path) -> None:
 def test_a_strange_environment_changes_nothing(fresh: Path) -> None:
     """Cron, containers and shells differ in umask, locale and variables; the cluster and its modes must not."""
     env = {"LC_ALL": "xx_XX", "TZ": "Asia/Tokyo", "TMPDIR": "/nonexistent", "PGPORT": "1", "PGDATA": "/", "PGHOST": "x"}
+    env["PGSERVER_POSTGRES_VERSION"] = "16"  # the wheel's own setting
     path = ":".join(entry for entry in sys.path if entry)
 
     script = f"import os; os.umask(0); {ENSURE}"

@@ -644,9 +644,14 @@ def test_hostile_settings_of_the_role_are_pinned_away(database: str, set_clock: 
 
 def test_the_libpq_environment_is_not_heard(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The URL is the only source of where to connect and how."""
-    monkeypatch.setenv("PGOPTIONS", "-c search_path=nowhere")
-    monkeypatch.setenv("PGDATABASE", "elsewhere")
-    monkeypatch.setenv("PGAPPNAME", "somebody")
+    heard = {
+        "PGOPTIONS": "-c search_path=nowhere", "PGDATABASE": "elsewhere", "PGAPPNAME": "somebody",
+        "PGHOST": "elsewhere", "PGHOSTADDR": "192.0.2.1", "PGPORT": "1", "PGSERVICE": "nowhere",
+        "PGTARGETSESSIONATTRS": "standby", "PGSSLMODE": "verify-full", "PGREQUIREAUTH": "scram-sha-256",
+        "PGDATESTYLE": "German",
+    }  # fmt: skip
+    for name, value in heard.items():
+        monkeypatch.setenv(name, value)
     with db.connect(database) as conn:
         assert conn.execute("SELECT current_setting('application_name')").fetchone() == ("hlctl",)
         assert conn.execute("SHOW search_path").fetchone() != ("nowhere",)

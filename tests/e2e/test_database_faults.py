@@ -1,9 +1,11 @@
 """What a database can do to a minute: leave, fall silent, refuse, and lie about a COMMIT."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -11,7 +13,7 @@ from psycopg import sql
 
 from hlctl import sim
 from tests.e2e.conftest import Hlctl, M, start_slowly
-from tests.e2e.oracle import Rows, after, assert_whole, universe
+from tests.e2e.oracle import Rows, after, assert_whole, known, universe
 from tests.e2e.proxy import Deed, Proxy, cut, fall_silent, lose_the_reply, proxied
 
 At = Callable[..., None]
@@ -248,22 +250,116 @@ def test_a_lock_held_for_ever_costs_the_minute_and_says_so(
     next_minute_is_good()
 
 
-def test_a_statement_that_takes_too_long_is_tried_again(
-    with_universe: Hlctl, rows: Rows, next_minute_is_good: NextMinute
+@pytest.mark.parametrize(
+    ("misfortune", "lasts"), [("PERFORM pg_sleep(30)", 10), ("RAISE serialization_failure", 0)], ids=["57014", "40001"]
+)
+def test_a_statement_that_takes_too_long_or_is_refused_is_tried_again(
+    with_universe: Hlctl, rows: Rows, next_minute_is_good: NextMinute, misfortune: str, lasts: int
 ) -> None:
-    """A slow disk for ten seconds must not cost a minute that has thirty left."""
+    """A slow disk for ten seconds must not cost a minute that has thirty left; a distributed engine just gives up."""
     with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"], autocommit=True)) as conn:
         # A sequence is not rolled back: only the first statement is slow.
         conn.execute("CREATE SEQUENCE called")
         conn.execute(
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN IF nextval('called') = 1 THEN PERFORM pg_sleep(30); END IF; RETURN NULL; END $$"
+            f" $$ BEGIN IF nextval('called') = 1 THEN {misfortune}; END IF; RETURN NULL; END $$".encode()
         )
         conn.execute("CREATE TRIGGER slow BEFORE INSERT ON ingest_health EXECUTE FUNCTION slow()")
     ran = with_universe("snapshot")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.seconds > 10
+    assert ran.seconds > lasts
+    assert rows("SELECT last_value > 1 FROM called") == [(True,)]
     assert rows(COST) == [("success", 1, 200, 0)]
+    next_minute_is_good()
+
+
+def test_a_deadlock_is_tried_again(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """A stranger who has what the run wants, and waits for what the run has: the server throws the run out (40P01)."""
+    url = with_universe.settings["HLCTL_DATABASE_URL"]
+    with closing(psycopg.connect(url, autocommit=True)) as conn:
+        conn.execute("CREATE SEQUENCE called")
+        conn.execute(
+            "CREATE FUNCTION embrace() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF nextval('called') = 1 THEN"
+            " WHILE NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'ingest_runs'::regclass AND NOT granted) LOOP"
+            " PERFORM pg_sleep(0.01); END LOOP; LOCK TABLE alerts; END IF; RETURN NULL; END $$"
+        )
+        conn.execute("CREATE TRIGGER embrace BEFORE INSERT ON ingest_health EXECUTE FUNCTION embrace()")
+    claimed = "SELECT FROM pg_locks WHERE relation = 'ingest_runs'::regclass AND mode = 'RowExclusiveLock'"
+    with closing(psycopg.connect(url)) as stranger:
+        stranger.execute("SET deadlock_timeout = '1min'")  # the run is the one that looks for deadlocks
+        stranger.execute("LOCK TABLE alerts")
+        process = with_universe.start("--log-level", "info", "snapshot")
+        while process.poll() is None and not rows(claimed):
+            time.sleep(0.01)
+        stranger.execute("LOCK TABLE ingest_runs")  # the run was thrown out
+        stranger.rollback()
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, "(SQLSTATE 40P01); trying again\n" in err) == (0, True), err
+    assert rows(COST) == [("success", 1, 200, 0)]
+    assert_whole(rows, exchange, M)
+    next_minute_is_good()
+
+
+def test_a_transaction_ended_by_the_server_for_its_idleness_costs_nothing(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """It waits for the exchange between two statements, and somebody let nobody wait (25P03)."""
+    clock = rows("SELECT prosrc FROM pg_proc WHERE proname = 'hlctl_clock'")[0][0]
+    idle = "set_config('idle_in_transaction_session_timeout', '500ms', true)"
+    with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"], autocommit=True)) as conn:
+        conn.execute(
+            "CREATE OR REPLACE FUNCTION hlctl_clock() RETURNS timestamptz LANGUAGE plpgsql VOLATILE AS"
+            f" $$ BEGIN PERFORM {idle}; RETURN ({clock}); END $$".encode()
+        )
+    exchange.misbehave(universe(rows)[0], sim.Fault(delay=2.0))
+    ran = with_universe("--log-level", "info", "snapshot")
+    assert ran.code == 0
+    assert "(SQLSTATE 25P03); trying again\n" in ran.err, ran.err
+    assert rows(COST) == [("success", 1, 200, 0)]
+    assert_whole(rows, exchange, M)
+    next_minute_is_good()
+
+
+@pytest.mark.parametrize("off", [-86400, -37, 37])
+def test_a_database_clock_that_is_off_makes_no_false_minute(
+    with_universe: Hlctl,
+    exchange: sim.Exchange,
+    rows: Rows,
+    set_clock: Callable[..., None],
+    next_minute_is_good: NextMinute,
+    off: int,
+) -> None:
+    """What the exchange dates outside the minute is not recorded in it, and the figure is told, not 200 riddles."""
+    began = M + timedelta(seconds=2 - off)
+    offset = began.timestamp() - time.time()
+    set_clock(M + timedelta(seconds=2))
+    exchange.clock = lambda: time.time() + offset
+    ran = with_universe("snapshot")
+    if off == -37:  # the exchange is in the minute's other half
+        assert (ran.code, ran.err) == (0, "")
+        assert rows("SELECT clock_offset_ms / 1000 BETWEEN 36 AND 38 FROM ingest_runs") == [(True,)]
+    else:
+        told = re.search(r"\(20 stale\); their time is (\d+) s (\w+)", ran.err)
+        assert ran.code == 4
+        assert told, ran.err
+        assert abs(int(told[1]) - abs(off)) <= 1
+        assert told[2] == ("behind" if off > 0 else "ahead")
+        assert known(rows) == set()
+    next_minute_is_good()
+
+
+def test_without_its_key_a_table_takes_no_cell(
+    with_universe: Hlctl, rows: Rows, next_minute_is_good: NextMinute
+) -> None:
+    """Somebody dropped it: then nothing tells a second value from a first one, and nothing is written."""
+    with closing(psycopg.connect(with_universe.settings["HLCTL_DATABASE_URL"], autocommit=True)) as conn:
+        conn.execute("ALTER TABLE wallet_snapshots DROP CONSTRAINT wallet_snapshots_pkey")
+        ran = with_universe("snapshot")
+        assert (ran.code, "InvalidColumnReference (42P10)" in ran.err) == (70, True)
+        assert rows("SELECT count(*) FROM wallet_snapshots") == rows("SELECT count(*) FROM ingest_runs") == [(0,)]
+        conn.execute("ALTER TABLE wallet_snapshots ADD PRIMARY KEY (snapshot_ts, wallet_id, asset)")
     next_minute_is_good()
 
 

@@ -366,6 +366,104 @@ def test_a_reused_number_in_the_pid_file_is_left_in_peace(embedded: Embedded) ->
             innocent.kill()
 
 
+# ---- slow, held, shared
+
+
+@linux_only
+def test_a_server_that_is_long_in_starting_is_waited_for(embedded: Embedded) -> None:
+    """A recovery may take longer than anybody likes: a run has patience, and who asks is told at once."""
+    embedded.hlctl("db", "stop")
+    statistics = embedded.data / CLUSTER / "pg_stat" / "pgstat.stat"
+    owner = statistics.stat()
+    statistics.unlink()
+    os.mkfifo(statistics, 0o600)  # the starting server reads it before it lets anybody in, and waits for a writer
+    os.chown(statistics, owner.st_uid, owner.st_gid)
+    process = embedded.hlctl.start("snapshot")
+    servers.until(lambda: any("startup" in title for title in servers.processes(embedded.data).values()))
+    ran = embedded.hlctl("status")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1), ran.err
+    assert ran.seconds < 10
+    assert process.poll() is None
+    with statistics.open("wb"):
+        pass
+    ran = ended(process)
+    assert (ran.code, ran.err) == (0, "")
+    embedded.next_minute_is_good()
+
+
+@linux_only
+def test_a_lock_that_somebody_keeps_holds_up_nobody_but_who_would_start_the_server(embedded: Embedded) -> None:
+    """A frozen `db start`, a backup program: a running server needs no lock, and waiting for it has an end."""
+    with (embedded.data / "hlctl.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert embedded.hlctl("snapshot").code == 0
+        servers.kill(*servers.processes(embedded.data))
+        servers.until(lambda: not servers.processes(embedded.data))
+        ran = embedded.hlctl("status")
+        assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1), ran.err
+        assert ran.seconds < 10
+        process = embedded.hlctl.start("snapshot")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+    assert ended(process).code == 0
+    embedded.next_minute_is_good()
+
+
+@root_only
+def test_a_server_of_another_container_is_used_and_never_started_twice(embedded: Embedded) -> None:
+    """Its processes cannot be seen from here; its socket can, and without that its lock."""
+    inside = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    if shutil.which("unshare") is None or subprocess.run([*inside, "true"], check=False).returncode:
+        pytest.skip("unshare: this root may not make a name space")
+    pid = embedded.pid
+    ran = ended(embedded.hlctl.start("db", "run", before=inside))
+    assert (ran.code, ran.out, ran.err.count("\n")) == (75, "", 1)
+    ran = ended(embedded.hlctl.start("snapshot", before=inside, HLCTL_DATA_DIR=str(embedded.data)))
+    assert (ran.code, ran.err) == (0, "")
+    assert_whole(embedded.rows, embedded.exchange, M)
+    socket = embedded.data / CLUSTER / ".s.PGSQL.5432"
+    socket.rename(f"{socket}.lost")
+    ran = ended(embedded.hlctl.start("status", before=inside))
+    assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1), ran.err
+    assert not socket.exists()
+    Path(f"{socket}.lost").rename(socket)
+    assert embedded.pid == pid
+    embedded.next_minute_is_good()
+
+
+# ---- a disk that lies
+
+
+@linux_only
+def test_a_page_that_the_disk_spoilt_is_told_and_never_believed(embedded: Embedded) -> None:
+    """Its checksum is wrong: no minute is written by that index, and `verify` does not call the record true."""
+    assert embedded.hlctl("snapshot").code == 0
+    ((index, file),) = embedded.rows(
+        "SELECT indexrelid::regclass::text, pg_relation_filepath(indexrelid) FROM pg_index"
+        " WHERE indisprimary AND indrelid = (SELECT tableoid FROM wallet_snapshots LIMIT 1)"
+    )
+    embedded.hlctl("db", "stop")
+    with (embedded.data / CLUSTER / file).open("r+b") as spoilt:
+        for end_of_page in range(8192, os.fstat(spoilt.fileno()).st_size + 1, 8192):
+            spoilt.seek(end_of_page - 200)
+            spoilt.write(b"spoilt")
+    assert embedded.hlctl("db", "start").code == 0
+    embedded.at(after(M), 40)  # it is tried again until second 55
+    ran = embedded.hlctl("snapshot")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1)
+    assert "invalid page in block " in ran.err
+    assert "(SQLSTATE XX001)" in ran.err
+    embedded.at(after(after(M)))
+    ran = embedded.hlctl("verify")
+    assert (ran.code, "(SQLSTATE XX001)" in ran.err) == (5, True)
+    assert embedded.rows("SELECT count(*) FROM ingest_runs") == [(1,)]
+    with closing(psycopg.connect(embedded.url, autocommit=True)) as conn:
+        conn.execute(f"REINDEX INDEX {index}".encode())
+    embedded.next_minute_is_good(after(M))
+    embedded.at(after(after(M)), 120)
+    assert embedded.hlctl("verify", "--since", "1h").code == 0
+
+
 # ---- a full disk
 
 

@@ -206,3 +206,21 @@ def test_status_does_not_wait_for_a_session_that_a_run_has(
     assert ran.seconds < usual + 5
     assert process.wait(timeout=60) == 0
     next_minute_is_good()
+
+
+def test_a_run_does_not_wait_for_a_session_that_somebody_keeps(
+    with_universe: Hlctl,
+    exchange: sim.Exchange,
+    bouncer: Bouncer,
+    pooled: dict[str, str],
+    next_minute_is_good: NextMinute,
+) -> None:
+    """The pooler itself would let it wait for two minutes, in silence."""
+    with closing(psycopg.connect(pooled["HLCTL_DATABASE_URL"], prepare_threshold=None)) as somebody:
+        somebody.execute("SELECT 1")  # the transaction stays open
+        ran = with_universe("snapshot", **pooled)
+        assert (ran.code, ran.out, ran.err) == (5, "", "hlctl snapshot: the database failed: no answer in time\n")
+        assert exchange.requests == 0
+        assert ran.seconds < 30
+        assert bouncer.processes[-1].poll() is None
+    next_minute_is_good()

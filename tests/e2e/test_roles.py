@@ -13,10 +13,13 @@ import psycopg
 import pytest
 
 from hlctl import sim
-from tests.e2e.conftest import COMMAND, Hlctl, M
+from tests.e2e.conftest import COMMAND, Hlctl, M, start_slowly
 from tests.e2e.oracle import Rows, after, assert_nothing_false, assert_whole
 from tests.e2e.private_server import PrivateServer, clean_environment, private_server
 from tests.e2e.record import fill
+from tests.e2e.servers import until
+
+At = Callable[..., None]
 
 WRITER, READER, STRANGER = "hlctl_writer", "Reader, the 2nd", "stranger"
 TABLES = (
@@ -401,3 +404,32 @@ def test_doctor_says_what_a_role_lacks(under: Callable[[str], Hlctl], role: str,
         assert checks["rights"]["remedy"] == f"run `hlctl init-db --writer {role}` as the owner of the tables"
     asked = {checks[name]["outcome"] for name in ("schema", "universe", "recording", "partitions_ahead")}
     assert ("skipped" in asked) is (role == STRANGER)
+
+
+def test_a_run_needs_one_connection_and_waits_for_it_once_it_has_answers(
+    under: Callable[[str], Hlctl], private: PrivateServer, name: str, exchange: sim.Exchange, rows: Rows, at: At
+) -> None:
+    """The role may have no second one (53300): told at the start; later the run knocks until it is let in."""
+    sessions = f"FROM pg_stat_activity WHERE usename = '{WRITER}'"
+    none_left = "hlctl snapshot: cannot connect to the database: the server has no connection left\n"
+    private.run(f"ALTER ROLE {WRITER} CONNECTION LIMIT 1")
+    try:
+        with closing(psycopg.connect(private.url(name, WRITER))):
+            ran = under(WRITER)("snapshot")
+            assert (ran.code, ran.out, ran.err, exchange.requests) == (5, "", none_left, 0)
+        until(lambda: not rows(f"SELECT {sessions}"))
+        end = start_slowly(under(WRITER), exchange, 50)
+        rows(f"SELECT pg_terminate_backend(pid, 5000) {sessions}")
+        with closing(psycopg.connect(private.url(name, WRITER))):
+            time.sleep(4)
+        ran = end()
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.seconds > 4
+        assert rows("SELECT attempts, requests_sent FROM ingest_runs") == [(1, 200)]
+        assert_whole(rows, exchange, M)
+        exchange.behave()
+        at(minute=after(M))
+        assert under(WRITER)("snapshot").code == 0
+        assert_whole(rows, exchange, after(M))
+    finally:
+        private.run(f"ALTER ROLE {WRITER} CONNECTION LIMIT -1")

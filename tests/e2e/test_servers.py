@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,11 +19,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from hlctl import sim
 from tests.conftest import clean_environment
-from tests.e2e.conftest import COMMAND, Hlctl, M, rows_of, start_slowly
-from tests.e2e.oracle import Rows, assert_whole
+from tests.e2e.conftest import COMMAND, Hlctl, M, Ran, rows_of, start_slowly
+from tests.e2e.oracle import Rows, after, assert_nothing_false, assert_whole, universe
 
 At = Callable[..., None]
 NextMinute = Callable[..., None]
+
+STOPPING = 7.0
+"""Seconds that one wallet's answer takes: in them a command can start and stop a server, on a busy machine too."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +92,32 @@ def database(primary: Server) -> Iterator[str]:
     primary.start()
 
 
+def start_slowly_and_wait(hlctl: Hlctl, exchange: sim.Exchange, address: str, **settings: str) -> Callable[[], Ran]:
+    """Start a snapshot that waits long enough for one wallet.
+
+    The function returned waits for its end, and checks that it had to begin again.
+    """
+    exchange.misbehave(address, sim.Fault(delay=STOPPING))
+    end = start_slowly(hlctl, exchange, 50, HLCTL_LOG_LEVEL="info", **settings)
+
+    def end_well() -> Ran:
+        ran = end()
+        assert ran.code == 0, ran.err
+        assert "; trying again\n" in ran.err
+        assert {line[:12] for line in ran.err.splitlines()} == {"hlctl: INFO:"}
+        return ran
+
+    return end_well
+
+
 def test_a_server_restarted_between_fetch_and_write_costs_nothing(
     with_universe: Hlctl, exchange: sim.Exchange, primary: Server, rows: Rows, next_minute_is_good: NextMinute
 ) -> None:
     """An upgrade of the database at the wrong second loses no minute and asks nobody twice."""
-    end = start_slowly(with_universe, exchange, 50)
+    end = start_slowly_and_wait(with_universe, exchange, universe(rows)[0])
     primary.stop()
     primary.start()
-    ran = end()
-    assert (ran.code, ran.err) == (0, "")
+    end()
     assert rows("SELECT attempts, requests_sent FROM ingest_runs") == [(1, 200)]
     assert_whole(rows, exchange, M)
     next_minute_is_good()
@@ -106,23 +127,22 @@ def test_a_server_killed_and_away_for_a_while_costs_nothing(
     with_universe: Hlctl, exchange: sim.Exchange, primary: Server, rows: Rows, next_minute_is_good: NextMinute
 ) -> None:
     """Out of memory, crash recovery: the run knocks until it is let in."""
-    end = start_slowly(with_universe, exchange, 50)
+    end = start_slowly_and_wait(with_universe, exchange, universe(rows)[0])
     primary.kill()
-    time.sleep(4)
+    time.sleep(8)  # longer than the run waits for the exchange
     primary.start()
-    ran = end()
-    assert (ran.code, ran.err) == (0, "")
-    assert ran.seconds > 4
+    assert end().seconds > 8
     assert rows("SELECT attempts, requests_sent FROM ingest_runs") == [(1, 200)]
     assert_whole(rows, exchange, M)
     next_minute_is_good()
 
 
 def test_a_server_that_does_not_come_back_is_exit_5_and_a_gap(
-    with_universe: Hlctl, exchange: sim.Exchange, primary: Server, at: At, next_minute_is_good: NextMinute
+    with_universe: Hlctl, exchange: sim.Exchange, primary: Server, rows: Rows, at: At, next_minute_is_good: NextMinute
 ) -> None:
     """No row means that the database was not reached; the run ends in its minute."""
     at(40.0)
+    exchange.misbehave(universe(rows)[0], sim.Fault(delay=STOPPING))
     end = start_slowly(with_universe, exchange, 50)
     primary.stop()
     ran = end()
@@ -132,7 +152,6 @@ def test_a_server_that_does_not_come_back_is_exit_5_and_a_gap(
     assert exchange.clock() % 60 < 57
     primary.start()
     next_minute_is_good()
-    rows = rows_of(with_universe.settings["HLCTL_DATABASE_URL"])
     assert rows("SELECT count(*) FROM ingest_runs WHERE snapshot_ts = %s", M) == [(0,)]
 
 
@@ -154,6 +173,13 @@ def standby(primary: Server, database: str, tmp_path: Path) -> Iterator[str]:
     copy.stop()
 
 
+def whichever_can_write(*urls: str) -> str:
+    """Return the URL of several servers, by which libpq finds the one that is no standby."""
+    parts = [conninfo_to_dict(url) for url in urls]
+    hosts = ",".join(str(part["host"]) for part in parts)
+    return make_conninfo("", **{**parts[0], "host": hosts, "port": "5432,5432", "target_session_attrs": "read-write"})
+
+
 def test_a_standby_is_refused_in_one_line_and_the_exchange_is_left_alone(
     with_universe: Hlctl, exchange: sim.Exchange, standby: str
 ) -> None:
@@ -173,9 +199,46 @@ def test_a_url_of_several_hosts_finds_the_one_that_can_write(
     with_universe: Hlctl, exchange: sim.Exchange, standby: str, rows: Rows
 ) -> None:
     """Libpq's own way to survive a failover."""
-    both = [conninfo_to_dict(url) for url in (standby, with_universe.settings["HLCTL_DATABASE_URL"])]
-    hosts = ",".join(str(parts["host"]) for parts in both)
-    url = make_conninfo("", **{**both[1], "host": hosts, "port": "5432,5432", "target_session_attrs": "read-write"})
+    url = whichever_can_write(standby, with_universe.settings["HLCTL_DATABASE_URL"])
     ran = with_universe("snapshot", HLCTL_DATABASE_URL=url)
     assert (ran.code, ran.err) == (0, "")
     assert_whole(rows, exchange, M)
+
+
+@pytest.mark.parametrize("moment", ["during the fetch", "after a COMMIT it never heard of"])
+def test_a_failover_costs_no_minute_that_is_asked_for_again(
+    with_universe: Hlctl,
+    exchange: sim.Exchange,
+    primary: Server,
+    standby: str,
+    set_clock_of: Callable[..., None],
+    moment: str,
+) -> None:
+    """The primary is gone and the standby promoted: the answers go there, and what it lost is recorded anew."""
+    url = whichever_can_write(with_universe.settings["HLCTL_DATABASE_URL"], standby)
+    if moment == "during the fetch":
+        slowest = universe(rows_of(standby))[0]
+        end = start_slowly_and_wait(with_universe, exchange, slowest, HLCTL_DATABASE_URL=url)
+    else:
+        assert with_universe("snapshot", HLCTL_DATABASE_URL=url).code == 0
+    primary.stop()
+    with closing(psycopg.connect(standby, autocommit=True)) as conn:
+        assert conn.execute("SELECT pg_promote()").fetchone() == (True,)
+    exchange.behave()
+    if moment == "during the fetch":
+        end()
+    else:
+        assert with_universe("snapshot", HLCTL_DATABASE_URL=url).code == 0
+    rows = rows_of(standby)
+    assert rows("SELECT attempts, requests_sent FROM ingest_runs") == [(1, 200)]
+    assert_whole(rows, exchange, M)
+    offset = (after(M) + timedelta(seconds=2)).timestamp() - time.time()
+    set_clock_of(standby, after(M) + timedelta(seconds=2))
+    exchange.clock = lambda: time.time() + offset
+    ran = with_universe("snapshot", HLCTL_DATABASE_URL=url)
+    assert (ran.code, ran.err) == (0, "")
+    assert_whole(rows, exchange, after(M))
+    assert_nothing_false(rows, exchange)
+    set_clock_of(standby, after(M) + timedelta(seconds=120))
+    ran = with_universe("verify", "--since", "1d", HLCTL_DATABASE_URL=url)
+    assert (ran.code, ran.err) == (0, ""), ran.out

@@ -46,15 +46,22 @@ def test_ten_inits_started_together_all_succeed(make_hlctl: Callable[..., Hlctl]
         assert conn.execute("SELECT count(*) FROM alert_state").fetchone() == (7,)
 
 
-def test_a_newer_database_is_refused(hlctl: Hlctl, database: str) -> None:
-    """Every command that would read or write it."""
+NEWER = "INSERT INTO schema_migrations (version, name, checksum, tool_version) VALUES (999, '0999_x', 'x', '9')"
+OLDER = "DELETE FROM schema_migrations WHERE version > 5"
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "also"), [(NEWER, "version 999", ["init-db"]), (OLDER, "run `hlctl init-db`", [])]
+)
+def test_a_newer_or_older_database_is_refused(
+    hlctl: Hlctl, database: str, change: str, words: str, also: list[str]
+) -> None:
+    """Every command that would read or write it; an older one is `init-db`'s to mend."""
     with closing(psycopg.connect(database, autocommit=True)) as conn:
-        conn.execute(
-            "INSERT INTO schema_migrations (version, name, checksum, tool_version) VALUES (999, '0999_x', 'x', '9')"
-        )
-    for command in ("init-db", "refresh-universe", "snapshot", "status"):
+        conn.execute(change.encode())
+    for command in (*also, "refresh-universe", "snapshot", "status"):
         ran = hlctl(command)
-        assert (ran.code, "version 999" in ran.err, ran.err.count("\n")) == (6, True, 1), command
+        assert (ran.code, words in ran.err, ran.err.count("\n")) == (6, True, 1), command
 
 
 def test_an_edited_migration_is_refused(hlctl: Hlctl, database: str) -> None:

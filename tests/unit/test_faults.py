@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CATALOGUE: dict[str, int] = {}
+CATALOGUE: dict[str, int] = {"D": 24, "G": 14}
 """The groups of the catalogue, and how many faults each has: H01 is the first of H."""
 
 
