@@ -223,19 +223,6 @@ def test_cool_downs_in_a_row_grow() -> None:
     assert waits[2] > 2 * waits[0]
 
 
-def test_429s_of_requests_that_were_under_way_together_are_one_limit() -> None:
-    """All of them say the same; a longer wait for each would cost the minute."""
-    plan = make_plan()
-    steps = [plan.step(0.0) for _ in range(8)]
-    for step in steps:
-        assert isinstance(step, Send)
-        plan.failed(step.wallet, MissingReason.RATE_LIMITED, 0.1)
-    wait = plan.step(0.2)
-    assert isinstance(wait, Wait)
-    assert wait.until is not None
-    assert 1.1 <= wait.until <= 1.3
-
-
 def test_an_answer_ends_a_row_of_cool_downs() -> None:
     """The server had room again: the next 429 is the first of another row."""
     plan, now = make_plan(), 0.0
