@@ -5,6 +5,7 @@ Every wait of ours has a bound of its own. This is for those that have none: a r
 
 import os
 import select
+import signal
 import sys
 import threading
 import time
@@ -14,6 +15,16 @@ from typing import NamedTuple, TextIO
 from hlctl import logs
 
 _LOOK_UP = 0.1  # seconds between two looks at the time
+_SPIN = 1.0  # seconds of CPU beyond its time, at which the kernel ends a process that lets no thread look
+
+
+def _by_the_kernel(seconds: float) -> None:
+    """Have the process killed once it has used so much CPU from now on; 0: never. No child inherits that."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def _by_nobody(_seconds: float) -> None:
+    """Leave a process alone that is not only the watchdog's."""
 
 
 class _End(NamedTuple):
@@ -26,10 +37,14 @@ class Watchdog:
     """Ends the process at a moment that can be moved, with an exit code that can be changed. One a process.
 
     A signal may come while it is being told something: so each thing it is told is one assignment, and no lock is held.
+    A call into C that spins and lets nobody else run stops the watchdog too: that is left to `last_resort`.
     """
 
-    def __init__(self, end: Callable[[int], None] = os._exit) -> None:
+    def __init__(
+        self, end: Callable[[int], None] = os._exit, last_resort: Callable[[float], None] = _by_nobody
+    ) -> None:
         self._end = end
+        self._last_resort = last_resort
         self._born = time.monotonic()
         self._due: _End | None = None
         self._hastened: _End | None = None
@@ -63,15 +78,24 @@ class Watchdog:
     def call_off(self) -> None:
         """Let the process live: what it was for is only a part of what it does."""
         self._due = None
+        self._arm()
+
+    def _ends(self) -> list[_End]:
+        return [end for end in (self._hastened, self._due) if end is not None]
+
+    def _arm(self) -> None:
+        ends = self._ends()
+        self._last_resort(max(0.0, min(end.at for end in ends) - time.monotonic()) + _SPIN if ends else 0.0)
 
     def _watch(self) -> None:
+        self._arm()
         if not self._is_watching:
             self._is_watching = True
             threading.Thread(target=self._wait, name="watchdog", daemon=True).start()
 
     def _wait(self) -> None:
         while True:
-            ends = [end for end in (self._hastened, self._due) if end is not None]
+            ends = self._ends()
             if ends and min(end.at for end in ends) <= time.monotonic():
                 break
             time.sleep(_LOOK_UP)
@@ -88,4 +112,4 @@ class Watchdog:
             self._end(code)
 
 
-watchdog = Watchdog()
+watchdog = Watchdog(last_resort=_by_the_kernel)

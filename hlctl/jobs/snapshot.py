@@ -216,6 +216,7 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
                 phases.begin("fetch")
                 run.asking = _plan(conn, run.settings, exchange, taken, task)
                 run.answers = _ask(run.asking, run.interrupted, progress)
+                run.require_time(taken)  # the machine may have slept
                 phases.begin("publish")
             recorded = _publish(conn, run, taken.minute, run.answers, run.asking.task, error=run.asking.error())
             run.require_time(taken)

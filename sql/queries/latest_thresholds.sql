@@ -1,5 +1,6 @@
 -- What the newest minute is judged by. Columns are model.Thresholds'.
 SELECT coverage_success, coverage_failed, stale_after, universe_stale_after
   FROM ingest_runs
+ WHERE snapshot_ts <= hlctl_clock()
  ORDER BY snapshot_ts DESC
  LIMIT 1

@@ -5,5 +5,6 @@ SELECT duration_ms, skew_ms, clock_offset_ms, requests_sent, retries, rate_limit
        (rate_limit::bigint * 5 / 6)::int AS budget,
        error
   FROM ingest_runs
+ WHERE snapshot_ts <= hlctl_clock()
  ORDER BY snapshot_ts DESC
  LIMIT 1

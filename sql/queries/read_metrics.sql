@@ -3,7 +3,7 @@
 WITH judged AS MATERIALIZED (
   SELECT health_state, last_good_snapshot_ts, date_bin('1 minute', judged_at, 'epoch') AS current FROM v_latest_health),
 recent AS MATERIALIZED (  -- an hour has no more of them
-  SELECT * FROM ingest_runs ORDER BY snapshot_ts DESC LIMIT 60),
+  SELECT * FROM ingest_runs WHERE snapshot_ts <= hlctl_clock() ORDER BY snapshot_ts DESC LIMIT 60),
 newest AS (
   SELECT * FROM recent ORDER BY snapshot_ts DESC LIMIT 1),
 in_force AS (

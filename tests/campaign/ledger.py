@@ -26,9 +26,8 @@ _RUNS = """
 _FACTS = """
     SELECT hlctl_clock(),
            (SELECT as_of_ts FROM wallet_universe_runs WHERE status = 'success' ORDER BY run_id DESC LIMIT 1),
-           health_state, (SELECT stale_after FROM ingest_runs ORDER BY snapshot_ts DESC LIMIT 1),
-           (SELECT universe_stale_after FROM ingest_runs ORDER BY snapshot_ts DESC LIMIT 1), suspect
-      FROM v_latest_health
+           health_state, r.stale_after, r.universe_stale_after, v.suspect
+      FROM v_latest_health v LEFT JOIN ingest_runs r ON r.snapshot_ts = v.last_snapshot_ts
 """
 _PINS = """
     SELECT r.snapshot_ts, r.universe_run_id, array_agg(DISTINCT h.run_id)
@@ -182,8 +181,9 @@ class Ledger:
         if row is None:
             raise BrokenError("v_latest_health has no row")
         at, universe_at, state, stale_after, universe_after, suspect = row
-        good = [ts for ts, run in runs.items() if run.status != "failed"]
-        last = max(runs, default=None)
+        begun = [ts for ts in runs if ts <= at]  # a clock that was set back leaves others
+        good = [ts for ts in begun if runs[ts].status != "failed"]
+        last = max(begun, default=None)
         if last is None or not good or runs[last].status == "failed" or at - max(good) > stale_after:
             expected = "stale"
         elif runs[last].status == "partial" or at - last > FINAL or at - universe_at > universe_after or suspect:

@@ -1,6 +1,7 @@
 """Minutes in one process leave nothing in it."""
 
 import gc
+import os
 import threading
 import time
 import tracemalloc
@@ -19,10 +20,10 @@ from hlctl.minute import Plan
 from hlctl.model import Attempt, MissingReason, Transport
 from tests.db.test_store import RULES, M, SetClock, make_universe
 
-MINUTES = 50
+MINUTES = int(os.environ.get("TEST_MINUTES", "50"))
 WARM = 10  # minutes after which caches are full
 WALLETS = 20
-GROWTH = 32 * 2**10  # bytes that may come to stay in the other forty: less than one answer a minute
+GROWTH = 32 * 2**10  # bytes that may come to stay in the others, however many: less than an answer of a minute
 FILES = Path("/proc/self/fd")
 
 pytestmark = pytest.mark.skipif(not FILES.is_dir(), reason="looks into /proc")
@@ -104,4 +105,6 @@ def test_minutes_in_one_process_leave_no_thread_no_file_and_no_memory(
         while (left := there()) != before and time.monotonic() < ends:
             time.sleep(0.01)
         assert left == before
-        assert memory() - warm < GROWTH
+        grown = memory() - warm
+        print(f"{MINUTES} minutes in one process: {grown} bytes came to stay after the first {WARM}")  # noqa: T201
+        assert grown < GROWTH

@@ -1,7 +1,9 @@
 """What a minute, a refresh and the judge of health do in a real database."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -97,10 +99,11 @@ def publish(
     requests_sent: int = 10,
     attempt_id: UUID | None = None,
     universe_run_id: int | None = None,
+    before_commit: Callable[[], object] = lambda: None,
 ) -> Recorded:
     with db.transaction(conn):
         task = store.list_task(conn, minute)
-        return store.publish(
+        recorded = store.publish(
             conn,
             minute,
             universe_run_id=universe_run_id or task.universe_run_id,
@@ -117,6 +120,8 @@ def publish(
             ),
             attempt=Attempt(attempt_id=attempt_id or uuid4(), host="here", version="0", duration_ms=5, error=None),
         )
+        before_commit()
+    return recorded
 
 
 def own(wallet: Wallet) -> Held:
@@ -404,6 +409,18 @@ def test_what_was_sent_lately_is_told_to_the_next_run(conn: db.Connection, set_c
         assert store.list_recent_requests(conn) == []
 
 
+def test_what_a_clock_that_ran_ahead_sent_is_not_held_against_the_minutes_after_it_was_set_back(
+    conn: db.Connection, set_clock: SetClock
+) -> None:
+    """A quarter of an hour of it would leave no room for an hour's minutes."""
+    set_clock(M + timedelta(hours=1, seconds=5), running=False)
+    make_universe(conn, range(3))
+    publish(conn, failing(3), minute=M + timedelta(hours=1), requests_sent=250)
+    set_clock(M + timedelta(seconds=5), running=False)
+    with db.transaction(conn):
+        assert store.list_recent_requests(conn) == []
+
+
 def test_an_attempt_that_meets_its_own_row_is_counted_once(conn: db.Connection, set_clock: SetClock) -> None:
     """Its COMMIT landed after it had been given up: what was sent is not sent twice by being published twice."""
     set_clock(M + timedelta(seconds=5), running=False)
@@ -440,6 +457,75 @@ def test_who_takes_a_minute_again_finds_out_whether_it_is_still_his(conn: db.Con
             store.retake_minute(conn, M, needed=False)
             with pytest.raises(BusyError):
                 store.retake_minute(conn, M, needed=True)
+
+
+def test_a_minute_that_is_committed_after_the_next_one_counts_and_the_next_one_stays_the_newest(
+    database: str, conn: db.Connection, set_clock: SetClock
+) -> None:
+    """A COMMIT may wait for a disk: what it says was true in time, and health does not go back."""
+    set_clock(M + timedelta(seconds=59), running=False)
+    make_universe(conn, range(5))
+    later = M + timedelta(minutes=1)
+
+    def next_minute() -> None:
+        set_clock(later, running=False)
+        with db.connect(database) as other:
+            publish(other, lambda ws: {w: held(later) for w in ws}, minute=later)
+
+    publish(conn, failing(3), before_commit=next_minute)
+    health = judge(conn)
+    assert health.last_snapshot_ts == later
+    assert conn.execute("SELECT snapshot_ts, status FROM ingest_runs ORDER BY 1").fetchall() == [
+        (M, "failed"),
+        (later, "success"),
+    ]
+
+
+def test_the_server_frees_a_minute_whose_holder_says_nothing_any_more(
+    database: str, conn: db.Connection, set_clock: SetClock
+) -> None:
+    """It is frozen, or gone behind a half-open connection: after 58 s, here after one, it no longer matters which."""
+    with db.transaction(conn):
+        assert conn.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("58s",)
+    set_clock(M, running=False)
+    with db.connect(database) as holder, suppress(psycopg.Error), db.transaction(holder, idle_timeout="1s"):
+        store.take_minute(holder, lead=timedelta(0))
+        is_free, ends = False, time.monotonic() + 20
+        with pytest.raises(BusyError), db.transaction(conn):
+            store.take_minute(conn, lead=timedelta(0))
+        while not is_free and time.monotonic() < ends:
+            with suppress(BusyError), db.transaction(conn):
+                is_free = store.take_minute(conn, lead=timedelta(0)).minute == M
+    assert is_free
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2016, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),  # a leap second follows
+        datetime(2028, 2, 29, 23, 59, 30, tzinfo=UTC),
+        datetime(2026, 3, 29, 1, 0, tzinfo=UTC),  # Europe's clocks go forward
+        datetime(2026, 10, 25, 1, 0, tzinfo=UTC),  # and back
+        datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC),  # 2**31 seconds since 1970
+        datetime(2100, 2, 28, 23, 59, 30, tzinfo=UTC),
+    ],
+    ids=str,
+)
+def test_an_odd_moment_is_in_a_minute_like_any_other(
+    conn: db.Connection, set_clock: SetClock, moment: datetime
+) -> None:
+    """Minutes are counted in seconds since 1970, in whatever time zone the session is."""
+    conn.execute("SET timezone = 'Europe/Berlin'")
+    set_clock(moment, running=False)
+    minute = moment.replace(second=0, microsecond=0)
+    make_universe(conn, range(3))
+    with db.transaction(conn):
+        assert store.take_minute(conn, lead=timedelta(0)).minute == minute
+        store.ensure_partitions(conn, days=2)
+    recorded = publish(conn, lambda ws: {w: held(minute, BTC=LONG) for w in ws}, minute=minute)
+    assert (recorded.snapshot_ts, recorded.rows_written) == (minute, 9)
+    assert conn.execute("SELECT run_id FROM ingest_runs").fetchone() == (minute.timestamp() // 60,)
+    assert conn.execute("SELECT count(*) FROM wallet_snapshots_default").fetchone() == (0,)
 
 
 # ---- health

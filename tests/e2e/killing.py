@@ -75,6 +75,7 @@ class Lane:
     database: str
     exchange: sim.Exchange
     home: Path
+    wallets: int = WALLETS
     settings: dict[str, str] = field(default_factory=dict)
     now: datetime = M
     made: list[str] = field(default_factory=list)  # names of databases
@@ -91,7 +92,7 @@ class Lane:
             "HLCTL_DATABASE_URL": self.database,
             "HLCTL_API_URL": self.exchange.url,
             "HLCTL_LEADERBOARD_URL": self.exchange.leaderboard_url,
-            "HLCTL_UNIVERSE_SIZE": str(WALLETS),
+            "HLCTL_UNIVERSE_SIZE": str(self.wallets),
             "HLCTL_DATA_DIR": str(self.home / "data"),
             "TMPDIR": str(self.home / "tmp"),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -187,12 +188,12 @@ def drop_database(server: str, name: str) -> None:
 
 
 @contextmanager
-def lane(server: str, home: Path, template: str) -> Iterator[Lane]:
+def lane(server: str, home: Path, template: str, *, wallets: int = WALLETS) -> Iterator[Lane]:
     """Open a lane with a database of its own, a copy of `template`."""
     (home / "tmp").mkdir(parents=True)
     (home / "data").mkdir(mode=0o700)
-    with sim.serve(sim.World.generate(seed=3, rows=3 * WALLETS)) as exchange:
-        opened = Lane(server, exchange, home)
+    with sim.serve(sim.World.generate(seed=3, rows=3 * wallets)) as exchange:
+        opened = Lane(server, exchange, home, wallets)
         opened.renew(template)
         try:
             yield opened
@@ -202,9 +203,9 @@ def lane(server: str, home: Path, template: str) -> Iterator[Lane]:
 
 
 @contextmanager
-def with_universe(server: str, home: Path) -> Iterator[str]:
+def with_universe(server: str, home: Path, *, wallets: int = WALLETS) -> Iterator[str]:
     """Make the database that lanes begin with, which has a schema and a universe; its name."""
-    with lane(server, home, "template0") as first:
+    with lane(server, home, "template0", wallets=wallets) as first:
         first.run("init-db")
         first.at(M)
         first.run("refresh-universe")

@@ -24,7 +24,7 @@ def lane(server: str, tmp_path: Path) -> Iterator[killing.Lane]:
 
 
 def test_sixty_runs_leave_nothing_but_their_rows(lane: killing.Lane) -> None:
-    """No session, lock, prepared transaction, temporary file or process; and the growth is that of the rows."""
+    """No session, lock, file or process; the growth is that of the rows, the last run needs no more than the first."""
     leaks = Leaks(lane)
     leaks.run(RUNS)
     assert leaks.found() == []

@@ -5,9 +5,11 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import psycopg
 import pytest
 
 from hlctl import sim
-from tests.e2e.conftest import COMMAND, Hlctl, M
+from tests.e2e.conftest import COMMAND, Hlctl, M, closed_port
 from tests.e2e.oracle import Rows, after, assert_nothing_false, assert_whole, known
 from tests.e2e.proxy import fall_silent, proxied
 
@@ -40,6 +42,11 @@ def wait_for(rows: Rows, statement: str) -> None:
         time.sleep(0.02)
 
 
+def meddled(hlctl: Hlctl, code: str) -> Hlctl:
+    """Return a runner of a command whose Python has done something else before."""
+    return replace(hlctl, command=(sys.executable, "-c", f"{code}\nfrom hlctl.__main__ import main\nmain()"))
+
+
 WAITS_FOR_A_LOCK = """
     SELECT FROM pg_stat_activity
      WHERE datname = current_database() AND application_name = 'hlctl' AND wait_event_type = 'Lock'
@@ -48,11 +55,11 @@ HAS_A_MINUTE = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid < 200
 
 
 @contextmanager
-def about_to_publish(hlctl: Hlctl, rows: Rows) -> Iterator[subprocess.Popen[str]]:
-    """Hold a run at its first write for as long as the block lasts."""
+def about_to_publish(hlctl: Hlctl, rows: Rows, table: str = "ingest_runs") -> Iterator[subprocess.Popen[str]]:
+    """Hold a run at its write to a table, by default the first, for as long as the block lasts."""
     process = hlctl.start("snapshot")
     wait_for(rows, HAS_A_MINUTE)
-    with locked(hlctl, "ingest_runs"):
+    with locked(hlctl, table):
         wait_for(rows, WAITS_FOR_A_LOCK)
         yield process
 
@@ -251,6 +258,17 @@ def test_a_full_disk_for_the_log_changes_nothing(with_universe: Hlctl, exchange:
     assert_whole(rows, exchange, M)
 
 
+def test_a_log_whose_reader_has_gone_changes_nothing(with_universe: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
+    """`2>&1 | true`, or a journal that was stopped: every line of a debug log ends in EPIPE."""
+    process = with_universe.start("--log-level", "debug", "snapshot")
+    assert process.stderr is not None
+    process.stderr.close()
+    process.stderr = None
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert_whole(rows, exchange, M)
+
+
 @pytest.fixture
 def full_pipe() -> Iterator[int]:
     """Return the end of a pipe that takes nothing more, for nobody reads it."""
@@ -360,3 +378,72 @@ def test_an_installation_that_is_broken_says_so_in_one_line(tmp_path: Path) -> N
     assert ran.stderr == (
         "hlctl: this installation is broken: No module named 'nothing_of_this_name'; reinstall hlctl\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [
+        ("jobs.snapshot._prepare", None),
+        ("store.list_task", None),
+        ("minute.Plan.step", "failed"),
+        ("store._columns", None),  # what cannot be published cannot be published as unknown either
+        ("render.text.show", "success"),
+    ],
+)
+def test_a_bug_at_any_step_is_one_line_and_the_next_run_completes_the_minute(
+    with_universe: Hlctl,
+    exchange: sim.Exchange,
+    rows: Rows,
+    next_minute_is_good: NextMinute,
+    place: str,
+    status: str | None,
+) -> None:
+    """Its words and its locals may hold a secret; what is not known is `internal`, or not recorded."""
+    where, _, name = f"hlctl.{place}".rpartition(".")
+    module = where.removesuffix(".Plan")
+    hlctl = meddled(
+        with_universe,
+        f"import {module}\nowner = {where}\n"
+        "def bug(*args, **kwargs): local = 'TOPSECRET'; raise KeyError(local)\n"
+        f"owner.{name} = bug",
+    )
+    ran = hlctl("snapshot")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (70, "", 1)
+    assert "hlctl has a bug: KeyError" in ran.err
+    assert "TOPSECRET" not in ran.err
+    assert rows("SELECT status FROM ingest_runs") == [(status,)] * (status is not None)
+    assert_the_next_run_completes_it(with_universe, exchange, rows)
+    next_minute_is_good()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777])
+def test_a_poor_environment_changes_nothing(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, umask: int
+) -> None:
+    """No locale, no terminal worth the name, and files that nobody or everybody may read."""
+    env = environment(with_universe, LANG="C", LC_ALL="C", PYTHONUTF8="0", TERM="dumb", TZ="Asia/Kathmandu")
+    ran = run_with(env, COMMAND, "snapshot", umask=umask)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert_whole(rows, exchange, M)
+    away = f"postgresql://u@127.0.0.1:{closed_port()}/x"
+    ran = run_with({**env, "HLCTL_DATABASE_URL": away}, COMMAND, "snapshot", umask=umask)
+    assert (ran.returncode, ran.stderr.count("\n")) == (5, 1)
+    told = with_universe.home / "data" / "told-snapshot.json"
+    assert [path.stat().st_mode & 0o077 for path in (told.parent, told)] == [0, 0]
+
+
+@pytest.mark.parametrize("megabytes", [256, 90])
+def test_with_little_memory_nothing_false_is_kept(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: NextMinute, megabytes: int
+) -> None:
+    """A run has enough of 256 MB; with less it may fail, in few words."""
+    ran = run_with(
+        environment(with_universe),
+        COMMAND,
+        "snapshot",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20,) * 2),
+    )
+    assert ran.returncode == 0 or megabytes < 256
+    assert "Traceback" not in ran.stderr
+    assert_nothing_false(rows, exchange)
+    next_minute_is_good()

@@ -1,6 +1,7 @@
 """The boundary of the command line: what goes wrong outside of a command's work ends in one answer too."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -120,3 +121,14 @@ def test_a_disk_that_hangs_does_not_hold_the_watchdog_up(tmp_path: Path) -> None
         "snapshot.snapshot = lambda *_, **__: (watchdog.end_in(0, 5, 'no answer'), time.sleep(60))"
     )
     assert run(hang, "snapshot", data_dir=tmp_path) == (5, "", "hlctl: no answer\n")
+
+
+def test_a_call_into_c_that_never_comes_back_is_ended_by_the_kernel(tmp_path: Path) -> None:
+    """It lets no other thread run, the watchdog's least of all."""
+    hang = (
+        "import re; from hlctl.jobs import snapshot; from hlctl.watchdog import watchdog;"
+        "spin = lambda: re.match('(a+)+$', 'a' * 60 + 'b');"
+        "snapshot.snapshot = lambda *_, **__: (watchdog.end_in(0.3, 5, 'no answer'), spin())"
+    )
+    status, out, _ = run(hang, "snapshot", data_dir=tmp_path)
+    assert (status, out) == (-signal.SIGPROF, "")

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CATALOGUE: dict[str, int] = {"D": 24, "G": 14}
+CATALOGUE: dict[str, int] = {"D": 24, "G": 14, "P": 14, "T": 12, "K": 10}
 """The groups of the catalogue, and how many faults each has: H01 is the first of H."""
 
 

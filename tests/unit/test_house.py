@@ -107,6 +107,32 @@ def test_the_floors_name_only_modules_that_exist() -> None:
     assert set(LEVEL) - {"hlctl"} <= set(MODULES)
 
 
+def test_the_hosts_clock_is_asked_only_where_no_minute_is_decided() -> None:
+    """It may be off by a day: minutes, deadlines and cells go by the database's clock and by elapsed time."""
+    asks = {
+        "time.time",
+        "time.time_ns",
+        "time.localtime",
+        "time.gmtime",
+        "datetime.now",
+        "datetime.utcnow",
+        "date.today",
+    }
+    asking = {
+        module
+        for module, file in MODULES.items()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in asks and not module.startswith("hlctl.sim")
+    }
+    assert asking == {
+        "hlctl.jobs.aftermath",  # when a command ended, for the metrics file
+        "hlctl.jobs.doctor",  # compares it with the others
+        "hlctl.logs",  # when a line was written
+        "hlctl.quiet",  # when something was told
+        "hlctl.transport",  # a Retry-After that is a date, where the answer has no Date
+    }
+
+
 def test_every_test_says_why_it_exists() -> None:
     """The name states the behaviour, the docstring the reason."""
     silent = [
