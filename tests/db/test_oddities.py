@@ -182,6 +182,17 @@ def test_a_minute_that_nobody_recorded_is_no_neighbour(history: db.Connection, g
     assert odd_cells(history, M, M + 4 * MINUTE) == {}
 
 
+@pytest.mark.parametrize("gap", ["before", "after"])
+def test_a_minute_without_the_wallet_is_no_neighbour(history: db.Connection, gap: str) -> None:
+    """It left the universe and came back: nobody knows what it held in between, whoever else was recorded."""
+    absent = 1 if gap == "before" else 2
+    sizes = iter((10, 0, 10))
+    for number in range(4):
+        mine = {} if number == absent else {(1, "BTC"): d(next(sizes))}
+        record(history, M + number * MINUTE, {(2, "BTC"): d(7), **mine})
+    assert odd_cells(history, M, M + 4 * MINUTE) == {}
+
+
 def test_a_missing_size_waits_for_the_next_minute(history: db.Connection) -> None:
     """A second run may still fill the hole; after a gap nobody looks."""
     record(history, M, {(1, "BTC"): "bad_shape", (1, "ETH"): "stale"})
@@ -573,10 +584,12 @@ def test_a_run_marks_the_cell_whose_window_it_completes_and_keeps_its_values(con
 
 
 def test_each_kind_is_marked_and_written_down_under_its_name(conn: db.Connection, run: Run) -> None:
-    """An answer that could not be used costs three cells; what is stale has no type of its own."""
+    """An answer that could not be used costs three cells; what is stale has no type of its own; no value changes."""
     run(0, d(10), d(10), d(10))
     run(1, d(30), "bad_shape", "stale")
+    before = conn.execute(VALUES).fetchall()
     run(2, d(10), "late", d(10))
+    assert conn.execute(VALUES).fetchall()[: len(before)] == before
     assets = ("HYPE", "BTC", "ETH")
     assert marks(conn) == {
         (1, 1, "BTC"): "szi_jump",

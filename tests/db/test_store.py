@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from hlctl import db, store
+from hlctl import db, oddities, store
 from hlctl.errors import BusyError, DatabaseUnusableError, MinuteMissedError, NoUniverseError
 from hlctl.model import (
     Answer,
@@ -98,6 +98,7 @@ def publish(
     rules: Rules = RULES,
     requests_sent: int = 10,
     attempt_id: UUID | None = None,
+    universe_run_id: int | None = None,
     before_commit: Callable[[], object] = lambda: None,
 ) -> Recorded:
     with db.transaction(conn):
@@ -105,7 +106,7 @@ def publish(
         recorded = store.publish(
             conn,
             minute,
-            universe_run_id=task.universe_run_id,
+            universe_run_id=universe_run_id or task.universe_run_id,
             answers=answers(task.wallets),
             rules=rules,
             transport=Transport(
@@ -236,6 +237,16 @@ def test_the_status_is_decided_on_counts_from_both_sides_of_each_threshold(
     assert publish(conn, failing(missing)).status == status
 
 
+def test_the_status_is_decided_on_counts_and_not_on_a_rounded_percentage(
+    conn: db.Connection, set_clock: SetClock
+) -> None:
+    """94.957 % rounds to 95.0."""
+    set_clock(M, running=False)
+    make_universe(conn, range(119))
+    recorded = publish(conn, failing(6))
+    assert (recorded.status, recorded.coverage_pct) == ("partial", Decimal("94.95"))
+
+
 def test_coverage_is_cut_off_not_rounded(conn: db.Connection, set_clock: SetClock) -> None:
     """99.99 % is not 100 %."""
     set_clock(M, running=False)
@@ -303,6 +314,18 @@ def test_the_first_publisher_pins_the_universe(conn: db.Connection, set_clock: S
     assert later.wallets_expected == 10
 
 
+def test_a_second_publisher_that_looked_before_the_first_one_published_changes_no_universe(
+    conn: db.Connection, set_clock: SetClock
+) -> None:
+    """Each saw the newest universe of its own moment, and a refresh came between."""
+    set_clock(M, running=False)
+    first = make_universe(conn, range(5))
+    publish(conn, all_held)
+    second = make_universe(conn, range(100, 110))
+    recorded = publish(conn, all_held, universe_run_id=second)
+    assert (recorded.universe_run_id, recorded.wallets_expected, recorded.rows_written) == (first, 5, 15)
+
+
 def test_a_minute_that_is_over_is_not_written(conn: db.Connection, set_clock: SetClock) -> None:
     """A late run never lies about time; nothing of it is left behind."""
     set_clock(M + timedelta(seconds=59.999), running=False)
@@ -316,6 +339,25 @@ def test_a_minute_that_is_over_is_not_written(conn: db.Connection, set_clock: Se
         publish(conn, all_held, minute=M - timedelta(minutes=1))
     assert cells(conn) == before
     assert conn.execute("SELECT count(*) FROM ingest_runs").fetchone() == (1,)
+
+
+def test_a_minute_that_ends_while_it_is_published_is_not_written(
+    conn: db.Connection, set_clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was claimed in time may wait for a cell or a disk until it is too late."""
+    set_clock(M + timedelta(seconds=59), running=False)
+    make_universe(conn, range(3))
+    find = oddities.find
+
+    def find_slowly(conn: db.Connection, minute: datetime) -> oddities.Oddities:
+        set_clock(M + timedelta(seconds=60), running=False)
+        return find(conn, minute)
+
+    monkeypatch.setattr(oddities, "find", find_slowly)
+    with pytest.raises(MinuteMissedError):
+        publish(conn, all_held)
+    assert cells(conn) == []
+    assert conn.execute("SELECT count(*) FROM ingest_runs").fetchone() == (0,)
 
 
 def test_publishers_without_a_lock_still_make_one_true_minute(
@@ -391,6 +433,20 @@ def test_an_attempt_that_meets_its_own_row_is_counted_once(conn: db.Connection, 
     assert once == [(2, 50, 2, [30, 0, 20])]
     publish(conn, failing(1), requests_sent=20, attempt_id=mine)
     assert conn.execute(counts).fetchall() == once
+
+
+def test_a_commit_whose_reply_was_lost_is_found_by_its_own_attempt_alone(
+    conn: db.Connection, set_clock: SetClock
+) -> None:
+    """Another run's row for the same minute says nothing of it: whoever took it for his would drop his answers."""
+    set_clock(M + timedelta(seconds=5), running=False)
+    make_universe(conn, range(3))
+    mine, other = uuid4(), uuid4()
+    recorded = publish(conn, failing(1), attempt_id=mine)
+    with db.transaction(conn):
+        assert store.find_attempt(conn, M, mine) == recorded
+        assert store.find_attempt(conn, M, other) is None
+        assert store.find_attempt(conn, M + timedelta(minutes=1), mine) is None
 
 
 def test_who_takes_a_minute_again_finds_out_whether_it_is_still_his(conn: db.Connection, database: str) -> None:
@@ -531,6 +587,22 @@ def test_the_newest_minute_decides(
     assert kept == [(M, state, None if missing == 50 else M)]
 
 
+def test_the_newest_minute_decides_though_an_older_one_is_committed_last(
+    conn: db.Connection, set_clock: SetClock
+) -> None:
+    """The clock of a database may be set back into a minute that had a hole."""
+    newest = M + timedelta(minutes=1)
+    set_clock(M, running=False)
+    make_universe(conn, range(10))
+    set_clock(newest, running=False)
+    publish(conn, lambda wallets: {wallet: held(newest) for wallet in wallets}, minute=newest)
+    set_clock(M + timedelta(seconds=30), running=False)
+    publish(conn, failing(1))
+    set_clock(newest + timedelta(seconds=1), running=False)
+    health = judge(conn)
+    assert (health.health_state, health.last_snapshot_ts, health.last_good_snapshot_ts) == ("healthy", newest, newest)
+
+
 def test_a_failed_minute_after_a_good_one_remembers_the_good_one(conn: db.Connection, set_clock: SetClock) -> None:
     """The record says since when."""
     set_clock(M, running=False)
@@ -543,14 +615,17 @@ def test_a_failed_minute_after_a_good_one_remembers_the_good_one(conn: db.Connec
     assert kept == [(M,), (M,)]
 
 
-def test_an_old_universe_degrades(conn: db.Connection, set_clock: SetClock) -> None:
-    """Two refreshes missed."""
-    set_clock(M - timedelta(hours=12, seconds=1), running=False)
+@pytest.mark.parametrize(("beyond", "state", "reasons"), [(0, "healthy", []), (1, "degraded", ["universe_old"])])
+def test_an_old_universe_degrades(
+    conn: db.Connection, set_clock: SetClock, beyond: int, state: str, reasons: list[str]
+) -> None:
+    """Two refreshes missed, and not a moment before."""
+    set_clock(M - timedelta(hours=12, seconds=beyond), running=False)
     make_universe(conn, range(3))
     set_clock(M, running=False)
     publish(conn, all_held)
     health = judge(conn)
-    assert (health.health_state, list(health.reasons)) == ("degraded", ["universe_old"])
+    assert (health.health_state, list(health.reasons)) == (state, reasons)
 
 
 def test_the_thresholds_in_force_are_those_the_run_wrote_down(conn: db.Connection, set_clock: SetClock) -> None:

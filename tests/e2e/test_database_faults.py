@@ -13,7 +13,7 @@ from psycopg import sql
 
 from hlctl import sim
 from tests.e2e.conftest import Hlctl, M, start_slowly
-from tests.e2e.oracle import Rows, assert_whole, known, universe
+from tests.e2e.oracle import Rows, after, assert_whole, known, universe
 from tests.e2e.proxy import Deed, Proxy, cut, fall_silent, lose_the_reply, proxied
 
 At = Callable[..., None]
@@ -43,6 +43,7 @@ def test_a_connection_lost_during_the_fetch_costs_nothing(
     ran = end()
     assert (ran.code, ran.err) == (0, "")
     assert rows(COST) == [("success", 1, 200, 0)]
+    assert exchange.requests == 200
     assert_whole(rows, exchange, M)
     next_minute_is_good()
 
@@ -57,6 +58,7 @@ def test_a_session_ended_by_the_dba_costs_nothing(
     ran = end()
     assert (ran.code, ran.err) == (0, "")
     assert rows(COST) == [("success", 1, 200, 0)]
+    assert exchange.requests == 200
     next_minute_is_good()
 
 
@@ -116,6 +118,30 @@ def test_another_run_may_have_the_lock_by_then_and_both_publish(
     assert_whole(rows, exchange, M)
     assert rows("SELECT attempts FROM ingest_runs") == [(2,)]
     next_minute_is_good()
+
+
+def test_a_run_that_lost_the_lock_before_it_asked_leaves_the_minute_to_who_has_it(
+    with_universe: Hlctl, exchange: sim.Exchange, proxy: Proxy, database: str, at: At, rows: Rows
+) -> None:
+    """It waited for the minute to begin; two runs that ask would cost the limit twice."""
+    minute = after(M)
+    at(second=54.0)
+    process = with_universe.start("snapshot", HLCTL_DATABASE_URL=proxy.url)
+    number = round(minute.timestamp()) // 60
+    while not rows("SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = %s", number):
+        assert process.poll() is None
+        time.sleep(0.02)
+    proxy.cut_all()
+    with closing(psycopg.connect(database, autocommit=True)) as other:
+        other.execute("SELECT pg_advisory_lock(1751908352, %s)", [number])  # waits until the server knows of the cut
+        while rows("SELECT hlctl_clock() < %s", minute + timedelta(seconds=3)) == [(True,)]:
+            assert process.poll() is None, "it tries again: who has the lock may have been its own lost session"
+            time.sleep(0.1)
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert exchange.requests == 0
+    assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
 
 
 @pytest.mark.parametrize(

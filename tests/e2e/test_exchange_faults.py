@@ -61,6 +61,20 @@ def test_a_fault_costs_its_own_wallet_and_says_why(
     next_minute_is_good()
 
 
+def test_the_rest_of_a_refusal_is_not_the_next_wallets_answer(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows, next_minute_is_good: Check
+) -> None:
+    """It is never read, and so its connection is never used again."""
+    victims = universe(rows)[10:60:10]
+    for address in victims:
+        exchange.misbehave(address, sim.Fault(status=404, drip_body=0.05))
+    with_universe("snapshot", HLCTL_MAX_CONCURRENCY="1")
+    found = reasons(rows)
+    assert {address: reason for address, reason in found.items() if reason} == dict.fromkeys(victims, "http_4xx")
+    assert_nothing_false(rows, exchange)
+    next_minute_is_good()
+
+
 def by_reason() -> Iterator[tuple[MissingReason | None, list[str]]]:
     """Yield the faults by the reason they leave, as many as the first wallets can all meet."""
     for reason in dict.fromkeys(misdeed.reason for misdeed in sim.CATALOGUE.values()):

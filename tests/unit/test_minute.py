@@ -223,6 +223,22 @@ def test_cool_downs_in_a_row_grow() -> None:
     assert waits[2] > 2 * waits[0]
 
 
+def test_an_answer_ends_a_row_of_cool_downs() -> None:
+    """The server had room again: the next 429 is the first of another row."""
+    plan, now = make_plan(), 0.0
+    for _ in range(3):
+        good, limited = plan.step(now), plan.step(now)
+        assert isinstance(good, Send)
+        assert isinstance(limited, Send)
+        plan.answered(good.wallet, HELD)
+        plan.failed(limited.wallet, MissingReason.RATE_LIMITED, now)
+        wait = plan.step(now)
+        assert isinstance(wait, Wait)
+        assert wait.until is not None
+        assert 1.0 <= wait.until - now <= 1.2
+        now = wait.until + 0.01
+
+
 def test_what_is_open_at_the_end_is_late_unless_it_failed_before() -> None:
     """The last thing known of a wallet is the better reason."""
     plan = make_plan(3)

@@ -59,6 +59,17 @@ def test_ninety_percent_of_the_universe_must_be_found(valid: int, *, accepted: b
             choose(rows)
 
 
+@pytest.mark.parametrize(("valid", "accepted"), [(8, False), (9, True)])
+def test_ninety_percent_is_rounded_in_nobodys_favour(valid: int, *, accepted: bool) -> None:
+    """Of 9 wallets 8.1 are needed, and there are no tenths of a wallet."""
+    rows = [make_row(n) for n in range(valid)]
+    if accepted:
+        assert len(choose(rows, size=9).members) == valid
+    else:
+        with pytest.raises(RefusedError, match="^too_few_valid: 8 of 9"):
+            choose(rows, size=9)
+
+
 @pytest.mark.parametrize(("unreadable", "accepted"), [(100, True), (101, False)])
 def test_a_tenth_of_the_rows_may_be_unreadable(unreadable: int, *, accepted: bool) -> None:
     """From both sides of the rule."""

@@ -384,9 +384,9 @@ def test_a_document_that_is_not_a_whole_leaderboard_is_refused_by_name(document:
 
 @pytest.mark.parametrize("size", [1, 1000])
 def test_a_document_cut_anywhere_is_truncated(size: int) -> None:
-    """Whatever the last piece of it looks like."""
+    """Whatever the last piece of it looks like, and were it for its last brace."""
     document = leaderboard(row(displayName="a\u00e9\n"))
-    for cut in range(1, len(document) - 1):
+    for cut in range(1, len(document)):
         with pytest.raises(wire.LeaderboardError, match="^truncated: "):
             read(document[:cut], size=size)
 
