@@ -15,6 +15,7 @@ from typing import NamedTuple, TextIO
 from hlctl import logs
 
 _LOOK_UP = 0.1  # seconds between two looks at the time
+_SAYING = 0.4  # seconds at least for saying what was settled
 _SPIN = 1.0  # seconds of CPU beyond its time, at which the kernel ends a process that lets no thread look
 
 
@@ -74,6 +75,8 @@ class Watchdog:
     def settle(self, code: int) -> None:
         """Let the process end with `code` and without a word: what it was for is done, it only has to say so."""
         self._settled = code
+        if (due := self._due) is not None:
+            self._due = due._replace(at=max(due.at, time.monotonic() + _SAYING))
 
     def call_off(self) -> None:
         """Let the process live: what it was for is only a part of what it does."""

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import psycopg
 
-from hlctl import __version__, db, logs, memory, store
+from hlctl import __version__, db, logs, memory, quiet, store
 from hlctl.clock import RunClock, phases
 from hlctl.errors import BusyError, DatabaseUnusableError, ExitCode, HlctlError, InterruptedRunError, MinuteMissedError
 from hlctl.exchange import Exchange, Fetch
@@ -184,13 +184,21 @@ def _prepare(conn: db.Connection, settings: Settings) -> None:
     prepare(conn, may_migrate=is_embedded(settings), command="snapshot")
     if is_embedded(settings):
         require_universe(conn, settings, seconds=_FIRST_UNIVERSE)
+    problem = _make_days(conn)
+    if quiet.is_news(quiet.place_of("snapshot-days", settings, has_file=False), is_wrong=bool(problem)):
+        log.warning("the next days' partitions could not be made: %s", problem)
+
+
+def _make_days(conn: db.Connection) -> str:
+    """Make the next days' partitions; return why that failed, if it did: then DEFAULT takes the minute."""
     try:
         with db.transaction(conn):
             store.ensure_partitions(conn, days=_PARTITIONS_AHEAD)
-    except psycopg.Error as exc:  # a minute is never lost for want of a partition: DEFAULT takes it
+    except psycopg.Error as exc:
         if conn.closed:
             raise
-        log.warning("the next days' partitions could not be made: %s", db.explain(exc))
+        return db.explain(exc)
+    return ""
 
 
 def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, progress: Progress) -> Recorded | None:

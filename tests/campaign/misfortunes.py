@@ -71,7 +71,7 @@ def _lose(scene: Scene, conn: Connection) -> None:
 
 def _freeze(scene: Scene, conn: Connection) -> None:
     """Stop a process; the server ends the session of one that is silent for too long within a transaction."""
-    seconds = scene.rng.uniform(5, 70)
+    seconds = scene.rng.uniform(5, 90)
     if seconds > _IDLE and conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
         scene.stage.sleep(_IDLE)
         scene.stage.terminate(conn)
@@ -81,7 +81,7 @@ def _freeze(scene: Scene, conn: Connection) -> None:
 
 def _step_clock(*, forth: bool) -> Callable[[Scene, Connection], None]:
     def step(scene: Scene, _conn: Connection) -> None:
-        scene.stage.shift(scene.rng.uniform(1, 90) * (1 if forth else -1))
+        scene.stage.shift(scene.rng.uniform(1, 120) if forth else scene.rng.uniform(-90, -1))
 
     return step
 

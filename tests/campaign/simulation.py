@@ -14,7 +14,7 @@ from unittest import mock
 import psycopg
 from pydantic import SecretStr
 
-from hlctl import audit, clock, days, db, store
+from hlctl import audit, clock, days, db, quiet, store
 from hlctl.audit import CHECKS
 from hlctl.errors import BusyError, DatabaseUnusableError, HlctlError
 from hlctl.exchange import Fetch
@@ -101,7 +101,7 @@ class Simulation:
         Connection.stage = self.stage
         StraightFetch.sleep = staticmethod(self.stage.sleep)
         fake = SimpleNamespace(monotonic=self.stage.mono, sleep=self.stage.sleep)
-        quiet = SimpleNamespace(end_in=lambda *_: None, call_off=lambda: None, age=lambda: 0.0, hasten=lambda *_: None)
+        leash = SimpleNamespace(end_in=lambda *_: None, call_off=lambda: None, age=lambda: 0.0, hasten=lambda *_: None)
         deferred = SimpleNamespace(Interrupt=interrupt.Interrupt, deferred=self._deferred)
         run = snapshot._Run  # below: a name and a start of its own for each run of this process
         ids = stream(f"{self.seed}:ids")
@@ -136,11 +136,12 @@ class Simulation:
                 (store, "ensure_partitions", partitions),
                 (store, "publish", publish),
                 (interrupt, "time", fake),
-                (interrupt, "watchdog", quiet),
+                (interrupt, "watchdog", leash),
                 (snapshot, "_Run", begin),
                 (snapshot, "time", fake),
-                (snapshot, "watchdog", quiet),
+                (snapshot, "watchdog", leash),
                 (snapshot, "interrupt", deferred),
+                (quiet, "is_news", lambda _place, *, is_wrong: is_wrong),  # a host's memory
                 (snapshot, "Fetch", StraightFetch),
                 (snapshot, "RunClock", partial(clock.RunClock, elapsed=self.stage.mono)),
                 (snapshot, "connect", lambda _settings: self.market),

@@ -131,7 +131,11 @@ def test_a_reader_who_never_ends_his_transaction_costs_no_minute(
         assert ran.code == 0
         assert ran.err.startswith("hlctl: WARNING: the next days' partitions could not be made: ")
         assert_whole(rows, exchange, later)
-        assert rows(strays) == [(600,)]
+        later = after(later)
+        at(minute=later)
+        ran = with_universe("snapshot")
+        assert (ran.code, ran.err) == (0, ""), "it was told when it began"
+        assert rows(strays) == [(1200,)]
         assert reader.execute(everything).fetchone() == (600,)
     next_minute_is_good(later)
     assert rows(strays) == [(0,)]

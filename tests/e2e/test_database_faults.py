@@ -222,7 +222,8 @@ def test_status_says_within_seconds_that_the_database_is_silent(with_universe: H
     for _ in ("in the session", "at the connection"):
         ran = with_universe("status", "--json", HLCTL_DATABASE_URL=proxy.url)
         assert ran.code == 5
-        assert ran.document["error"]["message"].endswith("no answer in time")
+        # In whose words depends on how fast the machine starts a process.
+        assert ran.document["error"]["message"].endswith("answer in time")
         assert ran.seconds < usual + 5
         proxy.fall_silent()
 

@@ -17,7 +17,7 @@ import pytest
 from hlctl import sim
 from tests.e2e.conftest import Hlctl, M
 from tests.e2e.oracle import Rows, universe
-from tests.e2e.test_tls import certificate, listening  # noqa: F401 - a fixture
+from tests.e2e.test_tls import certificate, certify, listening  # noqa: F401 - fixtures
 
 At = Callable[..., None]
 PATH = "pgQ7LEFTxpgRIGHTk9"

@@ -35,7 +35,7 @@ FLOORS = (
     {"hlctl.embedded", "hlctl.exchange", "hlctl.oddities"},
     {"hlctl.access", "hlctl.migrate", "hlctl.store", "hlctl.overview", "hlctl.audit", "hlctl.days"},
     {"hlctl.results"},
-    {"hlctl.render", "hlctl.jobs", "hlctl.jobs.interrupt", "hlctl.jobs.database"},
+    {"hlctl.render", "hlctl.jobs", "hlctl.jobs.interrupt", "hlctl.jobs.database", "hlctl.quiet"},
     {
         "hlctl.render.document",
         "hlctl.render.screen",
@@ -55,7 +55,7 @@ FLOORS = (
         "hlctl.jobs.config",
         "hlctl.jobs.version",
     },
-    {"hlctl.render.text", "hlctl.render.check", "hlctl.jobs.demo", "hlctl.jobs.doctor", "hlctl.watch", "hlctl.quiet"},
+    {"hlctl.render.text", "hlctl.render.check", "hlctl.jobs.demo", "hlctl.jobs.doctor", "hlctl.watch"},
     {"hlctl.jobs.aftermath"},
     {"hlctl.boundary"},
     {"hlctl.cli_server", "hlctl.cli_setup"},

@@ -66,6 +66,16 @@ def test_what_is_done_ends_with_its_own_code_and_without_a_word(capfd: pytest.Ca
     assert capfd.readouterr().err == ""
 
 
+def test_what_is_done_in_the_last_moment_can_still_be_said() -> None:
+    """A status that has given up on its database at second 4.3 has to load the words for it."""
+    ended = Ended()
+    dog = Watchdog(ended)
+    dog.end_in(0.05, 5, "")
+    dog.settle(5)
+    assert not ended.happened.wait(0.3)
+    assert ended.happened.wait(5)
+
+
 def test_what_is_settled_stays_so_whatever_comes_later(capfd: pytest.CaptureFixture[str]) -> None:
     """A signal while the answer waits for its reader moves the end, and not what was committed."""
     ended = Ended()
