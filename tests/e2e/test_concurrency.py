@@ -110,7 +110,7 @@ def test_who_reads_while_a_minute_is_published_finds_the_one_before(
 
 
 def test_a_reader_who_never_ends_his_transaction_costs_no_minute(
-    with_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows, next_minute_is_good: NextMinute
+    with_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows, next_minute_is_good: NextMinute, tmp_path: Path
 ) -> None:
     """An open psql that has looked at every table: only a new day's partition must wait until it is closed."""
     strays = "SELECT count(*) FROM wallet_snapshots_default"
@@ -127,13 +127,13 @@ def test_a_reader_who_never_ends_his_transaction_costs_no_minute(
         assert_whole(rows, exchange, after(M))
         later = M + timedelta(days=30)
         at(minute=later)
-        ran = with_universe("snapshot")
+        ran = with_universe("snapshot", HLCTL_DATA_DIR=str(tmp_path / "memory"))
         assert ran.code == 0
         assert ran.err.startswith("hlctl: WARNING: the next days' partitions could not be made: ")
         assert_whole(rows, exchange, later)
         later = after(later)
         at(minute=later)
-        ran = with_universe("snapshot")
+        ran = with_universe("snapshot", HLCTL_DATA_DIR=str(tmp_path / "memory"))
         assert (ran.code, ran.err) == (0, ""), "it was told when it began"
         assert rows(strays) == [(1200,)]
         assert reader.execute(everything).fetchone() == (600,)
