@@ -102,12 +102,12 @@ class Ledger:
         """Compare the newest minutes with what was seen and with what the exchange told. Raises BrokenError."""
         since = stage.lowest.replace(second=0, microsecond=0) - 3 * MINUTE
         runs = self.read(conn)
-        if len(stage.offsets) > 1:  # a minute that was published before it began, or so it seems
-            self.excused |= {("published", ts) for ts in runs if ts >= since}
+        if len(stage.offsets) > 1:  # what was published before its minute began, or before its universe was there
+            self.excused |= {(check, ts) for check in ("published", "universe") for ts in runs if ts >= since}
         # A minute that is published after the next one, because the clock was put back between: what was judged of its
         # neighbours was judged by what was known then.
         twice = {ts for ts in runs if since <= ts <= stage.unordered_until}
-        self.excused |= {(check, ts) for check in ("published", "health", "dirty") for ts in twice}
+        self.excused |= {(check, ts) for check in ("published", "universe", "health", "dirty") for ts in twice}
         if stage.has_ended_a_session or len(stage.offsets) > 1:  # two runs at once know nothing of each other
             self.excused |= {("rate", ts) for ts in runs if ts >= since}
         self._runs(runs, stage.lowest, stage.unordered_until)

@@ -145,11 +145,16 @@ class Asking:
         self.answers, self.unusable = QUESTIONS[name]
         lane.at(M)
         lane.run("snapshot")
-        lane.at(M, 125)
+        self._let_it_be_final()
         self.longest = max(ANSWER, DUE + lane.hlctl(*self.args).seconds)
+
+    def _let_it_be_final(self) -> None:
+        """Put the clock where the minute is the newest final one: it goes on while others are asked."""
+        self.lane.at(M, 125)
 
     def messages(self, route: Route) -> list[Message]:
         """Return what is said while nobody harms it."""
+        self._let_it_be_final()
         with route(self.lane.database) as proxy:
             ran = self.lane.hlctl(*self.args, HLCTL_DATABASE_URL=proxy.url)
         assert ran.code in self.answers, ran
@@ -157,6 +162,7 @@ class Asking:
 
     def harm(self, harm: Harm, route: Route) -> Harmed | None:
         """Ask, and check that there is an answer in time, or one line that says that there is none."""
+        self._let_it_be_final()
         with route(self.lane.database) as proxy, tempfile.TemporaryDirectory() as memory:  # which tells what is news
             proxy.at(harm.point, DEEDS[harm.deed])
             ran = self.lane.hlctl(*self.args, HLCTL_DATABASE_URL=proxy.url, HLCTL_DATA_DIR=memory)
