@@ -104,11 +104,12 @@ def test_a_question_ends_in_five_seconds_wherever_the_database_falls_silent(
 ) -> None:
     """With its answer, or with one line that says that there is none."""
     with killing.lane(server, tmp_path / "lane", template) as lane, ThreadPoolExecutor(HOLES * len(QUESTIONS)) as pool:
-        pending = []
+        harms = []
         for name in QUESTIONS:
             asking = Asking(lane, name)
             points = cutting.points(asking.messages(proxied))
             sample = random.Random(f"{SEED} {name}").sample(points, HOLES)  # noqa: S311 - as above
-            pending += [pool.submit(asking.harm, Harm("silence", point), proxied) for point in sample]
+            harms += [(asking, Harm("silence", point)) for point in sample]
+        pending = [pool.submit(asking.harm, harm, proxied) for asking, harm in harms]  # the lane's clock stands by now
         reached = [harmed.result() for harmed in pending]
     assert any(reached), "every question had ended before it came to its point"
