@@ -168,6 +168,9 @@ def snapshot(settings: Settings, *, align: bool, progress: Progress) -> Snapshot
                     recorded = _record(conn, run, exchange, align=align, progress=progress)
                 break
             except DatabaseUnusableError as exc:
+                if run.taken and not (run.lost or run.committing) and run.taken.until(END_BY) <= 0:
+                    # Every wait ends before: this process was frozen, and the server did not wait for it.
+                    raise _fate(run, MinuteMissedError()) from exc
                 run.lost = run.lost or exc  # what came first explains what followed
                 if not run.may_go_on(exc):
                     raise _fate(run, run.lost) from exc
