@@ -14,7 +14,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import certifi
 
 from hlctl.sim.generated import Generated
 
@@ -83,23 +86,33 @@ class Answering(asyncio.Protocol):
             self._transport.write(self._world.state(body) if body else self._world.leaderboard())
 
 
-def certify(folder: Path) -> Path:
-    """Make an authority's key and certificate for 127.0.0.1 in one file: it serves, and whoever is to believe it."""
-    file = folder / "exchange.pem"
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What the exchange shows, and the authorities that a client knows: all of certifi's, as anywhere, and that one."""
+
+    chain: Path  # with its key
+    authorities: Path
+
+
+def certify(folder: Path) -> Certificate:
+    """Make an authority that vouches for 127.0.0.1 alone."""
+    made = Certificate(folder / "exchange.pem", folder / "authorities.pem")
+    own = folder / "own.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
          "-days", "2", "-subj", "/CN=benchmark", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", file, "-out", folder / "certificate.pem"],
+         "-keyout", made.chain, "-out", own],
         check=True, capture_output=True,
     )  # fmt: skip
-    file.write_text(file.read_text() + (folder / "certificate.pem").read_text())
-    return file
+    made.chain.write_text(made.chain.read_text() + own.read_text())
+    made.authorities.write_text(Path(certifi.where()).read_text() + own.read_text())
+    return made
 
 
 @contextmanager
-def serving(*, rows: int, latency: float = 0.0, certificate: Path | None = None) -> Iterator[str]:
+def serving(*, rows: int, latency: float = 0.0, certificate: Certificate | None = None) -> Iterator[str]:
     """Serve from a process of its own; yields the base address. Its wallets are those of a leaderboard of `rows`."""
-    tls = ["--tls", str(certificate)] if certificate else []
+    tls = ["--tls", str(certificate.chain)] if certificate else []
     command = [sys.executable, "-m", "benchmarks.exchange", "--rows", str(rows), "--latency", str(latency), *tls]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None or not (address := process.stdout.readline().strip()):
@@ -110,7 +123,7 @@ def serving(*, rows: int, latency: float = 0.0, certificate: Path | None = None)
             process.terminate()
 
 
-def settings(address: str, *, database_url: str, certificate: Path | None = None) -> Mapping[str, str]:
+def settings(address: str, *, database_url: str, certificate: Certificate | None = None) -> Mapping[str, str]:
     """Return the environment in which hlctl asks this exchange."""
     own = {
         "HLCTL_API_URL": address,
@@ -118,7 +131,7 @@ def settings(address: str, *, database_url: str, certificate: Path | None = None
         "HLCTL_DATABASE_URL": database_url,
         "HLCTL_RATE_LIMIT": "0",
     }
-    return own | ({"SSL_CERT_FILE": str(certificate)} if certificate else {})
+    return own | ({"SSL_CERT_FILE": str(certificate.authorities)} if certificate else {})
 
 
 async def _serve(world: World, latency: float, tls: Path | None) -> None:
