@@ -29,7 +29,8 @@ _PLACE = b"%013d"  # of the time, in ms
 class World:
     """The answers; a wallet's is made when it is first asked for."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, behind: float) -> None:
+        self._behind_ms = round(behind * 1000)
         self._made = Generated(seed=7, rows=rows, pretty=False)
         self._states: dict[bytes, tuple[bytes, bytes]] = {}
         self._leaderboard = b""
@@ -48,7 +49,7 @@ class World:
         if (known := self._states.get(address)) is None:
             before = self._made.state(address.decode(), 1)[: -len(b"1}")]
             known = self._states[address] = (_HEAD % (len(before) + 14) + before, b"}")
-        return known[0] + _PLACE % (time.time_ns() // 1_000_000) + known[1]
+        return known[0] + _PLACE % (time.time_ns() // 1_000_000 - self._behind_ms) + known[1]
 
 
 class Answering(asyncio.Protocol):
@@ -110,10 +111,13 @@ def certify(folder: Path) -> Certificate:
 
 
 @contextmanager
-def serving(*, rows: int, latency: float = 0.0, certificate: Certificate | None = None) -> Iterator[str]:
+def serving(
+    *, rows: int, latency: float = 0.0, behind: float = 0.0, certificate: Certificate | None = None
+) -> Iterator[str]:
     """Serve from a process of its own; yields the base address. Its wallets are those of a leaderboard of `rows`."""
     tls = ["--tls", str(certificate.chain)] if certificate else []
-    command = [sys.executable, "-m", "benchmarks.exchange", "--rows", str(rows), "--latency", str(latency), *tls]
+    figures = ["--rows", str(rows), "--latency", str(latency), "--behind", str(behind)]
+    command = [sys.executable, "-m", "benchmarks.exchange", *figures, *tls]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None or not (address := process.stdout.readline().strip()):
             raise RuntimeError("the exchange did not start")
@@ -154,9 +158,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exchange", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000, help="of the leaderboard")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds")
+    parser.add_argument("--behind", type=float, default=0.0, help="seconds that its clock is behind this machine's")
     parser.add_argument("--tls", type=Path, help="a file with key and certificate")
     options = parser.parse_args()
-    asyncio.run(_serve(World(options.rows), options.latency, options.tls))
+    asyncio.run(_serve(World(options.rows, options.behind), options.latency, options.tls))
 
 
 if __name__ == "__main__":
