@@ -15,7 +15,8 @@ from pathlib import Path
 
 import psycopg
 
-from hlctl import __version__, access, binaries, db, embedded, machine, migrate, settings, store, wire
+from hlctl import __version__, access, binaries, db, embedded, machine, migrate, overview, settings, store, wire
+from hlctl.answers import DoctorResult
 from hlctl.checks import Check, CheckId, database, ok, problem, skipped, warning
 from hlctl.checks import machine as on_machine
 from hlctl.checks.database import Growth, LackingRight, Session
@@ -27,7 +28,6 @@ from hlctl.jobs.database import countdown
 from hlctl.jobs.snapshot import OTHER_FILES
 from hlctl.jobs.universe import connect
 from hlctl.model import MissingReason, Source
-from hlctl.results import DoctorResult
 from hlctl.settings import PREFIX, SECRETS, Settings, Sources, default_data_dir
 from hlctl.transport import RequestFailedError
 
@@ -223,7 +223,7 @@ def _question(conn: db.Connection, seen: _Seen) -> None:
 
 def _describe(conn: db.Connection) -> Session:
     with db.transaction(conn, read_only=True, statement_timeout=int(_ANSWER)):
-        return store.describe_session(conn)
+        return overview.describe_session(conn)
 
 
 def _answer(check: CheckId, question: Callable[[_Asked], Check], asked: _Asked) -> Check:
@@ -268,7 +268,7 @@ def _clock(asked: _Asked) -> Check:
 
 
 def _partitions(asked: _Asked) -> Check:
-    asked.seen.growth = store.measure_growth(asked.conn)
+    asked.seen.growth = overview.measure_growth(asked.conn)
     return database.partitions_ahead(asked.seen.growth.days_ahead)
 
 
@@ -277,8 +277,10 @@ _QUESTIONS: dict[CheckId, Callable[[_Asked], Check]] = {
     CheckId.TOOL_VERSION: _tool_version,
     CheckId.RIGHTS: _rights,
     CheckId.CLOCK_HOST_DATABASE: _clock,
-    CheckId.UNIVERSE: lambda asked: database.universe(store.read_universe(asked.conn), store.read_health(asked.conn)),
-    CheckId.RECORDING: lambda asked: database.recording(store.read_health(asked.conn)),
+    CheckId.UNIVERSE: lambda asked: database.universe(
+        store.read_universe(asked.conn), overview.read_health(asked.conn)
+    ),
+    CheckId.RECORDING: lambda asked: database.recording(overview.read_health(asked.conn)),
     CheckId.PARTITIONS_AHEAD: _partitions,
 }
 

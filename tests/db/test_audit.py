@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from hlctl import audit, db, store
 from hlctl.audit import CHECKS
+from hlctl.facts import Tally, Violation
 from hlctl.model import (
     Answer,
     Asset,
@@ -25,9 +26,7 @@ from hlctl.model import (
     Refresh,
     Rules,
     Source,
-    Tally,
     Transport,
-    Violation,
     Wallet,
 )
 from tests.db.corruptions import CORRUPTIONS, Corruption

@@ -11,7 +11,8 @@ import pytest
 from hlctl.checks import Check, CheckId, Outcome, age, database, machine
 from hlctl.checks.database import Growth, LackingRight
 from hlctl.checks.machine import PrivateFile, Schedules, Server
-from hlctl.model import Health, Universe
+from hlctl.facts import Health
+from hlctl.model import Universe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
 TODAY = date(2026, 11, 25)

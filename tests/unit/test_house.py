@@ -16,7 +16,7 @@ TESTS = Path(__file__).parents[1]
 FLOORS = (
     {"hlctl"},
     {"hlctl.errors"},
-    {"hlctl.model", "hlctl.logs", "hlctl.outage"},
+    {"hlctl.model", "hlctl.facts", "hlctl.logs", "hlctl.outage"},
     {
         "hlctl.clock",
         "hlctl.watchdog",
@@ -35,6 +35,7 @@ FLOORS = (
     {"hlctl.embedded", "hlctl.exchange", "hlctl.oddities"},
     {"hlctl.access", "hlctl.migrate", "hlctl.store", "hlctl.overview", "hlctl.audit", "hlctl.days"},
     {"hlctl.results"},
+    {"hlctl.answers"},
     {"hlctl.render", "hlctl.jobs", "hlctl.jobs.interrupt", "hlctl.jobs.database", "hlctl.quiet"},
     {
         "hlctl.render.document",
