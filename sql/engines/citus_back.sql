@@ -20,6 +20,7 @@ BEGIN;
 -- comments. Of functions it knows nothing, so those that read cells must still be citus.sql's, which depend on no table.
 SELECT undistribute_table('wallet_snapshots');
 
+SELECT statement FROM kept WHERE what = 'definition' \gexec
 SELECT statement FROM kept WHERE what = 'right' \gexec
 SELECT statement FROM kept WHERE what = 'comment' \gexec
 

@@ -33,10 +33,10 @@ DECLARE
   found      record;
   definition text;
 BEGIN
-  FOR found IN SELECT DISTINCT r.ev_class::regclass AS view
+  FOR found IN SELECT DISTINCT r.ev_class::regclass::text AS view
                  FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
                 WHERE d.classid = 'pg_rewrite'::regclass AND d.refobjid = relation LOOP
-    definition := pg_get_viewdef(found.view);
+    definition := pg_get_viewdef(found.view::regclass);
     EXECUTE format('DROP VIEW %s', found.view);
     EXECUTE format('CREATE VIEW %s AS %s', found.view, definition);
   END LOOP;
@@ -51,3 +51,7 @@ BEGIN
   DELETE FROM pg_dist_shard WHERE logicalrelid = relation;
 END
 $$;
+
+SET LOCAL allow_system_table_mods = on;
+INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+SELECT 2147483600, 'citus', oid, 'public'::regnamespace, false, '13.2-1' FROM pg_roles WHERE rolname = current_user;

@@ -1,4 +1,4 @@
-"""The opt-in conversions of sql/engines: run by psql, with stand-ins for what they call of an engine that is not here."""
+"""The opt-in conversions of sql/engines, run by psql, with stand-ins for what an engine that is not here would do."""
 
 import os
 import shutil
@@ -13,8 +13,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from hlctl import access, audit, binaries, db
+from hlctl import access, audit, binaries, db, engines
 from hlctl.access import Access
+from hlctl.checks import Outcome
+from hlctl.checks.engine import engine as judged
 from hlctl.errors import ConfigurationError
 from tests import small_record
 
@@ -53,7 +55,7 @@ CATALOGS = {
                array(SELECT a::text FROM unnest(p.proacl) AS a ORDER BY 1)
           FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace""",
     "bodies": """
-        SELECT p.oid::regprocedure::text, pg_get_functiondef(p.oid)
+        SELECT p.oid::regprocedure::text, replace(pg_get_functiondef(p.oid), '::text AS text', '::text')
           FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace""",
     "partitions": """
         SELECT c.relname, pg_get_expr(c.relpartbound, c.oid)
@@ -70,20 +72,21 @@ def catalogs(conn: db.Connection, names: set[str] | None = None) -> dict[str, se
     return {name: {repr(row) for row in conn.execute(CATALOGS[name].encode())} for name in names or CATALOGS}
 
 
-def psql(database: str, file: str) -> subprocess.CompletedProcess[str]:
-    """Run a file of sql/engines as docs/scaling.md says."""
+def psql(database: str, file: str, **options: str) -> subprocess.CompletedProcess[str]:
+    """Run a file of sql/engines as docs/scaling.md says, in a session with these settings."""
     try:
         program = str(binaries.locate() / "psql")
     except ConfigurationError:
         program = shutil.which("psql") or pytest.skip("psql is not installed")
     return subprocess.run(
         [program, "-X", "-d", database, "-f", str(ENGINES / file)],
-        env=os.environ, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PGOPTIONS": " ".join(f"-c {name}={value}" for name, value in options.items())},
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
 
 @pytest.fixture
-def convert(converted: db.Connection, database: str) -> Callable[[str], None]:
+def convert(database: str) -> Callable[[str], None]:
     """Return a function that runs a file and expects that it says nothing of an error."""
 
     def run(file: str) -> None:
@@ -111,9 +114,9 @@ def converted(database: str, engine: str, server: str) -> Iterator[db.Connection
         with conn.transaction():
             access.grant(conn, roles)
         yield conn
-        for role in map(sql.Identifier, roles):
-            conn.execute(sql.SQL("DROP OWNED BY {}").format(role))
-            admin.execute(sql.SQL("DROP ROLE {}").format(role))
+        for name in map(sql.Identifier, roles):
+            conn.execute(sql.SQL("DROP OWNED BY {}").format(name))
+            admin.execute(sql.SQL("DROP ROLE {}").format(name))
 
 
 @EACH
@@ -136,19 +139,21 @@ def test_the_way_back_leads_to_the_schema_that_was(
     convert(f"{engine}.sql")
     assert catalogs(converted) != before
     convert(f"{engine}_back.sql")
-    days = {"partitions": catalogs(converted)["partitions"] - before["partitions"]}
-    assert catalogs(converted) == {**before, "partitions": before["partitions"] | days["partitions"]}
-    assert all("2026" in day for day in days["partitions"])
+    after = catalogs(converted)
+    days = {day for day in before["partitions"] if "default" in day or "20260105" in day or "20260106" in day}
+    assert days <= after.pop("partitions"), "the other days were made beforehand, and are empty"
+    del before["partitions"]
+    assert after == before
 
 
 @EACH
 def test_a_conversion_that_is_run_again_only_puts_the_functions_back(
-    converted: db.Connection, convert: Callable[[str], None], engine: str
+    converted: db.Connection, convert: Callable[[str], None], engine: str, database: str
 ) -> None:
     """A migration may have replaced some of them by those of plain PostgreSQL."""
     convert(f"{engine}.sql")
     after = catalogs(converted)
-    convert("plain.sql")
+    assert psql(database, "plain.sql", check_function_bodies="off").returncode == 0
     assert catalogs(converted)["bodies"] != after["bodies"]
     convert(f"{engine}.sql")
     assert catalogs(converted) == after
@@ -178,6 +183,29 @@ def test_the_functions_of_an_engine_say_what_the_plain_ones_say(
     assert told() == before
     storage = converted.execute("SELECT total_bytes > 0, oldest_day::text FROM cell_storage()").fetchone()
     assert storage == (True, "2026-01-05")
+
+
+@EACH
+def test_doctor_names_the_engine_and_a_function_that_is_not_made_for_it(
+    converted: db.Connection, convert: Callable[[str], None], engine: str, database: str
+) -> None:
+    """Before, after, and when a migration has put a plain function back."""
+
+    def look() -> tuple[Outcome, str]:
+        check = judged("18.4", engines.present(converted), engines.served_by_functions(converted))
+        return check.outcome, check.finding
+
+    names = {"citus": "Citus 13.2-1", "timescaledb": "TimescaleDB 2.28.3"}
+    idle = f"plain PostgreSQL 18.4, in daily partitions; {names[engine]} is there and does not keep the cells"
+    assert look() == (Outcome.OK, idle)
+    convert(f"{engine}.sql")
+    words = {"citus": "is distributed, 4 shards", "timescaledb": "is a hypertable, 2 chunks"}
+    assert look() == (Outcome.OK, f"{names[engine]}: wallet_snapshots {words[engine]}")
+    assert psql(database, "plain.sql", check_function_bodies="off").returncode == 0
+    assert look()[0] is Outcome.PROBLEM
+    convert(f"{engine}.sql")
+    convert(f"{engine}_back.sql")
+    assert look() == (Outcome.OK, idle)
 
 
 @EACH

@@ -19,6 +19,8 @@ ELEVEN = {
 VIEWS = {"v_positions", "v_universe", "v_universe_history", "v_latest_health", "v_latest_signals", "v_recent_alerts"}
 M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
 RUN = int(M.timestamp()) // 60
+STAND_INS = {"count_shards": "citus_stand_in.sql", "count_chunks": "timescaledb_stand_in.sql"}
+"""Queries that are asked only where an extension is, and what stands in for it."""
 QUERIES = sorted((db.sql_root() / "queries").glob("*.sql"))
 
 
@@ -117,6 +119,11 @@ def test_a_query_file_is_one_statement_that_the_schema_understands(rolled_back: 
     assert text.startswith("-- "), "a query says what it does"
     statement = re.sub(r"%\(\w+\)s", "NULL", text)
     assert "%" not in statement, "psycopg takes a lone per cent sign for a parameter, in a comment too"
+    if stand_in := STAND_INS.get(file.stem):
+        try:
+            rolled_back.execute((Path(__file__).parent / stand_in).read_bytes())
+        except psycopg.errors.InsufficientPrivilege:
+            pytest.skip("the role of TEST_DATABASE_URL may not make functions in pg_catalog")
     if "CREATE TABLE" in statement:
         rolled_back.execute(statement.encode())
     else:

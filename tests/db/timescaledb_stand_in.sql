@@ -8,7 +8,7 @@ CREATE FUNCTION stand_in_chunks() RETURNS TABLE (day timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER
 AS $$
 BEGIN
-  IF EXISTS (SELECT FROM stand_in JOIN pg_class c ON c.oid = relation AND c.relname = 'wallet_snapshots') THEN
+  IF EXISTS (SELECT FROM public.stand_in JOIN pg_class c ON c.oid = relation AND c.relname = 'wallet_snapshots') THEN
     RETURN QUERY EXECUTE 'SELECT DISTINCT date_trunc(''day'', snapshot_ts, ''UTC'') FROM public.wallet_snapshots';
   END IF;
 END
@@ -38,7 +38,7 @@ BEGIN
   IF (SELECT relkind FROM pg_class WHERE oid = relation) <> 'r' THEN
     RAISE EXCEPTION 'table "%" is already partitioned', relation USING ERRCODE = 'wrong_object_type';
   END IF;
-  INSERT INTO stand_in VALUES (relation);
+  INSERT INTO public.stand_in VALUES (relation);
   RETURN 'public';
 END
 $$;
@@ -51,3 +51,7 @@ BEGIN
   RETURN NEXT relation::text;
 END
 $$;
+
+SET LOCAL allow_system_table_mods = on;
+INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+SELECT 2147483600, 'timescaledb', oid, 'public'::regnamespace, false, '2.28.3' FROM pg_roles WHERE rolname = current_user;
