@@ -21,7 +21,7 @@ TODAY = M.date()
 
 
 @pytest.fixture(params=["citus", "timescaledb"])
-def engine(request: pytest.FixtureRequest, with_universe: Hlctl, database: str) -> str:
+def engine(request: pytest.FixtureRequest, database: str) -> str:
     """Return the engine that keeps the cells of the test's database, in which two whole days are recorded."""
     fill(database, TODAY - timedelta(days=9), TODAY - timedelta(days=1))
     with closing(psycopg.connect(database, autocommit=True)) as conn:
@@ -30,7 +30,7 @@ def engine(request: pytest.FixtureRequest, with_universe: Hlctl, database: str) 
         except psycopg.errors.InsufficientPrivilege:
             pytest.skip("the role of TEST_DATABASE_URL may not make functions in pg_catalog")
     file = ROOT / f"sql/engines/{request.param}.sql"
-    psql = [folder_of_psql() / "psql", "-X", "-d", database, "-f", file]
+    psql = [str(folder_of_psql() / "psql"), "-X", "-d", database, "-f", str(file)]
     ran = subprocess.run(psql, env=os.environ, capture_output=True, text=True, timeout=60, check=True)
     assert ran.stderr == ""
     return str(request.param)
