@@ -27,7 +27,7 @@ SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = 'wallet_snapsh
 \echo wallet_snapshots is distributed already: only the functions are put back
 \else
 
--- Few shards: a minute touches all of them. With 4 a minute took 2.7 times as long as on plain PostgreSQL, with Citus' own 32
+-- Few shards: a minute touches all of them. With 4 a minute took 2.6 times as long as on plain PostgreSQL, with Citus' own 32
 -- it took 12 times as long. Two a worker leave room to move one.
 SELECT create_distributed_table('wallet_snapshots', 'wallet_id', shard_count => 4);
 
@@ -41,8 +41,8 @@ BEGIN;
 -- They serve the coordinator alone: the workers have neither the tables that they read nor a use for them.
 SET LOCAL citus.enable_ddl_propagation = off;
 
--- Before PostgreSQL 18 Citus refuses a function in SQL that reads a distributed table by its parameters, and takes the same
--- statement in PL/pgSQL. Its text is not repeated here: it is the migrations', as the server has it.
+-- Citus refuses a function in SQL that reads a distributed table by its parameters ("Consider using PL/pgSQL functions
+-- instead."), and takes the same statement in PL/pgSQL. Its text is not repeated here: it is the migrations', as the server has it.
 SELECT format(E'CREATE OR REPLACE FUNCTION %I(%s) RETURNS %s\nLANGUAGE plpgsql STABLE\nAS %L',
               p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
               E'-- engine: citus\n#variable_conflict use_column\nBEGIN\n  RETURN QUERY'

@@ -229,6 +229,26 @@ def test_a_day_is_dropped_where_an_engine_keeps_it(
 
 
 @pytest.mark.parametrize("engine", ["citus"])
+def test_on_citus_no_function_in_sql_reads_cells_by_a_parameter(
+    converted: db.Connection, convert: Callable[[str], None]
+) -> None:
+    """Citus refuses these; a new one has to find its way into citus.sql."""
+
+    def refused() -> set[str]:
+        rows = converted.execute("""
+            SELECT p.proname
+              FROM pg_proc p
+              JOIN pg_language l ON l.oid = p.prolang AND l.lanname = 'sql'
+             WHERE p.pronamespace = 'public'::regnamespace AND p.pronargs > 0
+               AND coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) ~ 'wallet_snapshots'""")
+        return {name for (name,) in rows}
+
+    assert refused() == {"odd_cells", "suspect_cells", "stray_cells", "stored_days"}
+    convert("citus.sql")
+    assert refused() == set()
+
+
+@pytest.mark.parametrize("engine", ["citus"])
 def test_cells_without_a_partition_move_to_their_day_on_citus_too(
     converted: db.Connection, convert: Callable[[str], None], set_clock: Callable[..., None]
 ) -> None:

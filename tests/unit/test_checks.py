@@ -255,6 +255,12 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
 }
 
 
+def test_the_page_on_scaling_shows_what_the_check_of_the_engine_says() -> None:
+    """Its block cannot be run where there is no engine."""
+    page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
+    assert f"# engine: {engine('15.18', [kept(4)], ON_CITUS).finding}\n" in page
+
+
 @pytest.mark.parametrize(("check", "outcome", "words"), CASES.values(), ids=CASES)
 def test_facts_become_one_line_and_a_remedy(check: Check, outcome: Outcome, words: str) -> None:
     """At each edge of every limit; what deserves a look says what to do, and what is well does not."""
