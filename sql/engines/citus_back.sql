@@ -17,7 +17,9 @@ BEGIN;
 \ir keep.sql
 
 -- It makes a new table and drops the old one with all that depends on it. Views it makes again, without their grants and
--- comments. Of functions it knows nothing, so those that read cells must still be citus.sql's, which depend on no table.
+-- comments. Of functions it knows nothing (github.com/citusdata/citus/issues/5903): those of hlctl are citus.sql's here, which
+-- depend on no table; one of your own with a body in standard SQL is made again, without its grants, and one that takes a row
+-- of the table as an argument is lost.
 SELECT undistribute_table('wallet_snapshots');
 
 SELECT statement FROM kept WHERE what = 'definition' \gexec
