@@ -45,7 +45,8 @@ class Group:
 
 def faults(sql: str) -> list[str]:
     """Return what is wrong with one statement, in words; empty if nothing is."""
-    text = re.sub(r"\s+", " ", _NOISE.sub("''", sql)).strip().rstrip(";").lower()
+    bare = _NOISE.sub(lambda noise: " " if noise[0].startswith("--") else "''", sql)
+    text = re.sub(r"\s+", " ", bare).strip().rstrip(";").lower()
     found = [words for words, pattern in _WORDS.items() if re.search(pattern, text)]
     targets = set(re.findall(r"(?:\binsert into|(?<!do )(?<!for )(?<!key )\bupdate|\bdelete from) ([\w.]+)", text))
     reads = re.search(rf"\b({'|'.join((CELLS, *READERS))})\b", text)
@@ -71,6 +72,7 @@ def _tree(text: str) -> Group:
         else:
             open_groups[-1].items.append(item)
     assert open_groups == [root], text
+    assert root.is_query or root.items[0] in {"create", "alter", "drop"}, text
     return root
 
 

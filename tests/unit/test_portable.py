@@ -42,6 +42,7 @@ BAD = {
     "UPDATE wallet_snapshots SET is_dirty = true WHERE snapshot_ts < hlctl_clock()": "calls hlctl_clock",
     "INSERT INTO wallet_snapshots SELECT 1 ON CONFLICT (snapshot_ts) DO UPDATE SET observed_at = now()": "calls now",
     "INSERT INTO wallet_snapshots SELECT 1 ON CONFLICT ON CONSTRAINT wallet_snapshots_pkey DO NOTHING": "ON CONSTRAINT",
+    "-- A comment.\nSELECT * FROM wallet_snapshots c JOIN wallets w USING (wallet_id)": "joins cells with wallets",
     "SELECT tableoid::regclass FROM wallet_snapshots": "tableoid",
     "SELECT * FROM wallet_snapshots_default": "a name of a partition",
     "SELECT count(*) FROM wallet_snapshots_20260106": "a name of a partition",
@@ -87,6 +88,20 @@ def test_so_is_the_body_of_a_function_that_reads_cells(body: str) -> None:
 def test_a_statement_that_an_engine_refuses_is_found(statement: str, words: str) -> None:
     """A lint that cannot fail holds nothing."""
     assert any(words in fault for fault in found(statement)), found(statement)
+
+
+@pytest.mark.parametrize("name", ["check_rows", "check_dirty", "check_write_once", "list_cells", "list_missing"])
+def test_a_query_of_ours_would_be_found_without_its_materialized(name: str) -> None:
+    """The lint reads the files as they are, comments and all."""
+    text = (SQL / "queries" / f"{name}.sql").read_text()
+    assert "MATERIALIZED" in text
+    assert faults(text.replace("MATERIALIZED", "")) != []
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_so_would_a_function(body: str) -> None:
+    """Both reduce cells and then join them."""
+    assert faults(body.replace("MATERIALIZED", "")) != []
 
 
 @pytest.mark.parametrize("statement", GOOD)
