@@ -32,6 +32,7 @@ class CheckId(StrEnum):
     RIGHTS = "rights"
     UNIVERSE = "universe"
     RECORDING = "recording"
+    ENGINE = "engine"
     PARTITIONS_AHEAD = "partitions_ahead"
     DISK = "disk"
     EMBEDDED_SERVER = "embedded_server"

@@ -15,9 +15,22 @@ from pathlib import Path
 
 import psycopg
 
-from hlctl import __version__, access, binaries, db, embedded, machine, migrate, overview, settings, store, wire
+from hlctl import (
+    __version__,
+    access,
+    binaries,
+    db,
+    embedded,
+    engines,
+    machine,
+    migrate,
+    overview,
+    settings,
+    store,
+    wire,
+)
 from hlctl.answers import DoctorResult
-from hlctl.checks import Check, CheckId, database, ok, problem, skipped, warning
+from hlctl.checks import Check, CheckId, database, engine, ok, problem, skipped, warning
 from hlctl.checks import machine as on_machine
 from hlctl.checks.database import Growth, LackingRight, Session
 from hlctl.checks.machine import PrivateFile, Server
@@ -43,8 +56,8 @@ _FILES = "look at the network, a proxy or firewall on the way, and HLCTL_LEADERB
 _OF_DATABASE = (
     CheckId.DATABASE_TLS, CheckId.DATABASE_VERSION, CheckId.DATABASE_ENCODING, CheckId.DATABASE_WRITABLE,
     CheckId.POOLER, CheckId.SCHEMA,
-    CheckId.TOOL_VERSION, CheckId.RIGHTS, CheckId.UNIVERSE, CheckId.RECORDING, CheckId.PARTITIONS_AHEAD,
-    CheckId.CLOCK_HOST_DATABASE,
+    CheckId.TOOL_VERSION, CheckId.RIGHTS, CheckId.UNIVERSE, CheckId.RECORDING, CheckId.ENGINE,
+    CheckId.PARTITIONS_AHEAD, CheckId.CLOCK_HOST_DATABASE,
 )  # fmt: skip
 _NEED_SETTINGS = (
     CheckId.DATABASE_REACHABLE, *_OF_DATABASE, CheckId.EMBEDDED_SERVER, CheckId.DISK, CheckId.EXCHANGE_REACHABLE,
@@ -62,6 +75,7 @@ class _Seen:
     exchange_ahead: float | None = None
     growth: Growth | None = None
     free: int | None = None  # bytes
+    is_hypertable: bool = False  # the cells
 
     def add(self, check: Check) -> None:
         self.checks[check.id] = check
@@ -267,8 +281,18 @@ def _clock(asked: _Asked) -> Check:
     return database.clock_host_database(asked.seen.database_ahead)
 
 
+def _engine(asked: _Asked) -> Check:
+    present = engines.present(asked.conn)
+    keeper = engine.keeper(present)
+    asked.seen.is_hypertable = keeper is not None and keeper.extension == "timescaledb"
+    server = asked.conn.info.parameter_status("server_version") or "of unknown version"
+    return engine.engine(server, present, engines.served_by_functions(asked.conn))
+
+
 def _partitions(asked: _Asked) -> Check:
     asked.seen.growth = overview.measure_growth(asked.conn)
+    if asked.seen.is_hypertable:
+        return ok(CheckId.PARTITIONS_AHEAD, "a hypertable makes each day with its first cell")
     return database.partitions_ahead(asked.seen.growth.days_ahead)
 
 
@@ -281,6 +305,7 @@ _QUESTIONS: dict[CheckId, Callable[[_Asked], Check]] = {
         store.read_universe(asked.conn), overview.read_health(asked.conn)
     ),
     CheckId.RECORDING: lambda asked: database.recording(overview.read_health(asked.conn)),
+    CheckId.ENGINE: _engine,
     CheckId.PARTITIONS_AHEAD: _partitions,
 }
 

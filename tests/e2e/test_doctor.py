@@ -1,5 +1,6 @@
 """`doctor`: a healthy set-up with one thing wrong at a time; and `config show` beside it."""
 
+import re
 import socket
 import threading
 import time
@@ -62,6 +63,7 @@ def test_a_healthy_set_up_has_nothing_to_mend(healthy: Hlctl, exchange: sim.Exch
     assert exchange.weight_sent == 2
     assert sorted(entry.kind for entry in exchange.journal) == ["clearinghouseState", "leaderboard"]
     assert rows("SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables") == before
+    assert re.fullmatch(r"plain PostgreSQL \d.*, in daily partitions", found(ran)["engine"][1])
     text = healthy("doctor")
     assert len(text.out.splitlines()) == len(found(ran)) + 1
     assert text.out.splitlines()[0].split()[:2] == ["ok", "settings"]
