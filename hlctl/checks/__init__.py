@@ -42,6 +42,7 @@ class CheckId(StrEnum):
     CLOCK_DATABASE_EXCHANGE = "clock_database_exchange"
     SCHEDULE = "schedule"
     PROCESS_LIMITS = "process_limits"
+    BYTECODE = "bytecode"
     METRICS_FILE = "metrics_file"
 
 

@@ -88,6 +88,7 @@ class _Seen:
 def doctor(config: Path | None, *, root: Path = machine.ROOT, ask: machine.Ask = machine.ask) -> DoctorResult:
     """Look at everything; `config` is the settings file named on the command line."""
     seen = _Seen()
+    seen.add(on_machine.bytecode(*machine.modules()))
     looks: list[Callable[[], None]] = [lambda: seen.add(on_machine.schedule(machine.schedules(root, ask)))]
     try:
         sources = settings.read_sources(config)  # once: it may be a pipe

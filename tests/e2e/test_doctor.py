@@ -313,3 +313,13 @@ def test_the_place_of_the_metrics_file_is_looked_at_and_nothing_is_written_there
     folder.mkdir()
     assert odd(healthy("doctor", "--json", **settings)) == {"embedded_server": "skipped"}
     assert list(folder.iterdir()) == []
+
+
+def test_an_installation_without_bytecode_costs_twice_the_cpu(healthy: Hlctl, at: At, tmp_path: Path) -> None:
+    """Nothing is wrong but the bill, 1,440 times a day."""
+    at(**now())
+    ran = healthy("doctor", "--json", PYTHONDONTWRITEBYTECODE="1", PYTHONPYCACHEPREFIX=str(tmp_path / "none"))
+    outcome, finding, remedy = found(ran)["bytecode"]
+    assert (ran.code, outcome) == (0, "warning")
+    assert re.fullmatch(r"\d+ of \d+ modules are compiled again at every start, .*", finding)
+    assert "compileall" in remedy

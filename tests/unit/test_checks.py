@@ -235,6 +235,8 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
     "a crontab that yields": (machine.schedule(schedules(BOTH, BOTH, yields=True)), OK, "systemd start"),
     "files enough": (machine.process_limits(24, connections=8, others=16), OK, "24 files open, a run needs 24"),
     "files too few": (machine.process_limits(23, connections=8, others=16), WARNING, "asks fewer wallets"),
+    "bytecode of most": (machine.bytecode(300, 600), OK, "kept for 300 of 600 modules"),
+    "no bytecode": (machine.bytecode(20, 600), WARNING, "580 of 600 modules are compiled again at every start"),
     "no metrics file": (machine.metrics_file(None, is_there=False, is_writable=False), SKIPPED, "is not set"),
     "a metrics file": (machine.metrics_file("/d/x.prom", is_there=True, is_writable=True), OK, "can be written"),
     "a metrics file nowhere": (
