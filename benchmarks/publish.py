@@ -7,9 +7,10 @@
 - copy: the same rows through COPY into a table with the columns, indexes and constraints of a day of cells, and COMMIT;
 - unchecked: the same into a table without constraints but NOT NULL, for information.
 
-Every minute is the next one. Connections are new in each round, so what they know of the catalog they have learnt since,
-as in every run of the program; a second block repeats it on connections that are kept. A third asks the server what it
-takes to parse, to plan and to execute each statement; telling that costs it time, so these are figures of their own.
+Every minute is the next one. Connections are new in each round, so what they know of the catalog they have learnt
+since, as in every run of the program; a second block repeats it on connections that are kept. A third asks the server
+what it takes to parse, to plan and to execute each statement; telling that costs it time, so these are figures of their
+own.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Self
 from uuid import uuid4
 
@@ -56,21 +57,23 @@ _NEWEST = b"""
 """
 _CARRIES = "write_cells"  # the statement that carries the cells
 _TABLES = {"copied": "INCLUDING ALL", "unchecked": "INCLUDING DEFAULTS INCLUDING INDEXES"}
-_TELLING = (b"SET client_min_messages = log", b"SET log_parameter_max_length = 0", b"SET log_min_duration_statement = 0")
+_TELLING = (
+    b"SET client_min_messages = log",
+    b"SET log_parameter_max_length = 0",
+    b"SET log_min_duration_statement = 0",
+)
 _TOLD = re.compile(r"duration: ([0-9.]+) ms  (parse|bind|execute) [^:]*: (.*)", re.DOTALL)
-_WHOLE, _COMMIT = "the whole", "COMMIT"
+_WHOLE, _COMMIT, _CPU = "the whole", "COMMIT", "CPU"
 
 Sample = dict[str, float]
-"""Milliseconds of each statement of one publication, as its client saw it, and of the whole."""
+"""Milliseconds of each statement of one publication, as its client saw it, of the whole, and of the processors of both."""
 
 
 class _Cursor(psycopg.Cursor[TupleRow]):
     """A cursor that notes how long its statements take."""
 
     taken: Sample  # of the publication at work
-    names: Mapping[bytes, str] = {
-        file.read_bytes(): file.stem for file in Path(db.sql_root(), "queries").glob("*.sql")
-    }
+    names: Mapping[bytes, str] = {file.read_bytes(): file.stem for file in Path(db.sql_root(), "queries").glob("*.sql")}
 
     def execute(self, query: Any, params: Params | None = None, **how: Any) -> Self:  # noqa: ANN401 - psycopg's own
         """Execute a statement."""
@@ -82,6 +85,12 @@ class _Cursor(psycopg.Cursor[TupleRow]):
 
 def _note(taken: Sample, name: str, began: float) -> None:
     taken[name] = taken.get(name, 0.0) + (perf_counter() - began) * 1000
+
+
+def _cpu(conn: db.Connection) -> float:
+    """Return the milliseconds of processor that this process and a connection's server process have used."""
+    scheduled = Path(f"/proc/{conn.info.backend_pid}/schedstat").read_text()
+    return process_time() * 1000 + int(scheduled.split()[0]) / 1e6
 
 
 class Bench:
@@ -162,7 +171,7 @@ class Bench:
                     for setting in _TELLING:
                         conn.execute(setting)
                 taken = _Cursor.taken = {}
-                began = perf_counter()
+                used, began = _cpu(conn), perf_counter()
                 store.set_idle_timeout(conn, "8s")
                 store.publish(
                     conn,
@@ -184,6 +193,7 @@ class Bench:
                 last = perf_counter()
             _note(taken, _COMMIT, last)
             _note(taken, _WHOLE, began)
+            taken[_CPU] = _cpu(conn) - used
         return taken
 
     def _positions(self, address: str) -> Mapping[Asset, Position]:
@@ -198,7 +208,7 @@ class Bench:
         with self._connected(table, keeps=keeps) as conn:
             with db.transaction(conn):
                 taken = _Cursor.taken
-                began = perf_counter()
+                used, began = _cpu(conn), perf_counter()
                 with conn.cursor() as cursor, cursor.copy(f"COPY {table} ({_CELLS}) FROM STDIN".encode()) as copy:
                     for cell in cells:
                         copy.write_row(cell)
@@ -206,6 +216,7 @@ class Bench:
                 last = perf_counter()
             _note(taken, _COMMIT, last)
             _note(taken, _WHOLE, began)
+            taken[_CPU] = _cpu(conn) - used
         return taken
 
 
@@ -216,16 +227,17 @@ def compare(bench: Bench, count: int, *, keeps: bool) -> None:
     found = rounds(candidates, count, warm_up=3)
     print(f"\nconnections {'kept' if keeps else 'new'}: {count} rounds, median (least to largest)")
     for name, samples in found.items():
-        print(f"  {name:24} ms {spread([one[_WHOLE] for one in samples])}")
+        for what in (_WHOLE, _CPU):
+            print(f"  {name + ', ' + what:24} ms {spread([one[what] for one in samples])}")
     for table in _TABLES:
-        for what, words in ((_CARRIES, f"{_CARRIES} / {table}"), (_WHOLE, f"the whole / {table} + COMMIT")):
+        for what, words in ((_CARRIES, f"{_CARRIES} / {table}"), (_WHOLE, f"the whole / {table}"), (_CPU, f"CPU / {table}")):
             mine, others = ([one[what] for one in found[name]] for name in ("publish", table))
             print(f"  {words:27} {ratios(mine, others)}")
     published = found["publish"]
     whole = median(one[_WHOLE] for one in published)
-    names = [name for name in published[-1] if name != _WHOLE]
+    names = [name for name in published[-1] if name not in {_WHOLE, _CPU}]
     for one in published:
-        one["the rest"] = 2 * one[_WHOLE] - sum(one.values())
+        one["the rest"] = one[_WHOLE] - sum(one[name] for name in names)
     for name in [*names, "the rest"]:
         took = spread([one[name] for one in published])
         print(f"  {name:24} ms {took} {100 * took.median / whole:5.1f} %")
