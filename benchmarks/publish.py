@@ -66,7 +66,7 @@ _TOLD = re.compile(r"duration: ([0-9.]+) ms  (parse|bind|execute) [^:]*: (.*)", 
 _WHOLE, _COMMIT, _CPU = "the whole", "COMMIT", "CPU"
 
 Sample = dict[str, float]
-"""Milliseconds of each statement of one publication, as its client saw it, of the whole, and of the processors of both."""
+"""Milliseconds of one publication: each statement's and the whole's for the client, and processor time of both ends."""
 
 
 class _Cursor(psycopg.Cursor[TupleRow]):
@@ -230,7 +230,11 @@ def compare(bench: Bench, count: int, *, keeps: bool) -> None:
         for what in (_WHOLE, _CPU):
             print(f"  {name + ', ' + what:24} ms {spread([one[what] for one in samples])}")
     for table in _TABLES:
-        for what, words in ((_CARRIES, f"{_CARRIES} / {table}"), (_WHOLE, f"the whole / {table}"), (_CPU, f"CPU / {table}")):
+        for what, words in (
+            (_CARRIES, f"{_CARRIES} / {table}"),
+            (_WHOLE, f"the whole / {table}"),
+            (_CPU, f"CPU / {table}"),
+        ):
             mine, others = ([one[what] for one in found[name]] for name in ("publish", table))
             print(f"  {words:27} {ratios(mine, others)}")
     published = found["publish"]

@@ -18,8 +18,7 @@ from psycopg import sql
 def running() -> Iterator[str]:
     """Start a server in a folder that goes with it; yields the URL of a database with the schema."""
     with tempfile.TemporaryDirectory(prefix="hlctl-benchmark-", ignore_cleanup_errors=True) as folder:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HLCTL_", "PG"))}
-        env = kept | {"HLCTL_DATA_DIR": str(Path(folder) / "data")}
+        env = environment() | {"HLCTL_DATA_DIR": str(Path(folder) / "data")}
         started = json.loads(_hlctl("db", "start", "--json", env=env))
         try:
             url: str = started["result"]["url"]
@@ -27,6 +26,11 @@ def running() -> Iterator[str]:
             yield url
         finally:
             _hlctl("db", "stop", env=env)
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment without any setting of hlctl or libpq."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("HLCTL_", "PG"))}
 
 
 def _hlctl(*arguments: str, env: dict[str, str]) -> str:

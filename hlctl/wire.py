@@ -229,7 +229,7 @@ def _plain_row() -> re.Pattern[str]:
         )  # fmt: skip
 
     tokens = (
-        "", r"\{", '"ethAddress"', ":", '"0x(?!0{40})([0-9a-fA-F]{40})"', ",", '"accountValue"', ":", figure, ",",
+        "", r"\{", '"ethAddress"', ":", '"(0x(?!0{40})[0-9a-fA-F]{40})"', ",", '"accountValue"', ":", figure, ",",
         '"windowPerformances"', ":", r"\[", *window("day", string), ",", *window("week", string), ",",
         *window("month", figure), ",", *window("allTime", string), r"\]", ",",
         '"prize"', ":", "(?:0|[1-9][0-9]*+)", ",", '"displayName"', ":", f"(?:null|{string})", r"\}", ",",
@@ -290,19 +290,20 @@ class _Text:
 
     def plain_rows(self) -> Iterator[LeaderboardRow]:
         """Read rows of the usual shape, each with the comma behind it, up to the first that is not."""
-        plain = _plain_row()
+        match = _plain_row().match
         while True:
-            found = plain.match(self._buffer, self._at)
+            found = match(self._buffer, self._at)
             if found is None:
                 if len(self._buffer) - self._at < _LONG_ROW and self._more():
                     continue
                 return
-            if found.end() - self._at > MAX_ROW_CHARACTERS:
+            end = found.end()
+            if end - self._at > MAX_ROW_CHARACTERS:
                 return
-            self._at = found.end()
+            self._at = end
             address, account_value, pnl, roi, volume = found.groups()
             yield LeaderboardRow(
-                address=f"0x{address.lower()}",
+                address=address.lower(),
                 month_pnl=Decimal(pnl),
                 month_roi=Decimal(roi),
                 month_volume=Decimal(volume),
