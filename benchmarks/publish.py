@@ -63,6 +63,7 @@ _TELLING = (
     b"SET log_min_duration_statement = 0",
 )
 _TOLD = re.compile(r"duration: ([0-9.]+) ms  (parse|bind|execute) [^:]*: (.*)", re.DOTALL)
+_STEPS = {"parse": "parse", "bind": "plan", "execute": "execute"}  # parameters are read where it plans
 _WHOLE, _COMMIT, _CPU = "the whole", "COMMIT", "CPU"
 
 Sample = dict[str, float]
@@ -196,6 +197,11 @@ class Bench:
             taken[_CPU] = _cpu(conn) - used
         return taken
 
+    def forget(self) -> None:
+        """Close the connections that were kept."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
     def _positions(self, address: str) -> Mapping[Asset, Position]:
         return wire.decode_state(self._made.state(address, int(self._minute.timestamp() * 1000))).positions
 
@@ -225,6 +231,7 @@ def compare(bench: Bench, count: int, *, keeps: bool) -> None:
     candidates: dict[str, Callable[[], Sample]] = {"publish": partial(bench.publish, keeps=keeps)}
     candidates |= {table: partial(bench.copy, table, keeps=keeps) for table in _TABLES}
     found = rounds(candidates, count, warm_up=3)
+    bench.forget()
     print(f"\nconnections {'kept' if keeps else 'new'}: {count} rounds, median (least to largest)")
     for name, samples in found.items():
         for what in (_WHOLE, _CPU):
@@ -249,17 +256,18 @@ def compare(bench: Bench, count: int, *, keeps: bool) -> None:
 
 def tell(bench: Bench, count: int) -> None:
     """Print how long the server parses, plans and executes each statement."""
+    names = {text.partition(b"\n")[0]: name for text, name in _Cursor.names.items()}  # by what each is for
     steps: dict[str, dict[str, list[float]]] = {}
     for _ in range(count):
         said: list[str] = []
         bench.publish(tells=said)
         for line in said:
             if told := _TOLD.match(line):
-                name = _Cursor.names.get(re.sub(r"\$\d+", "%s", told[3]).encode(), told[3].partition("\n")[0][:40])
+                name = names.get(told[3].partition("\n")[0].encode(), "?")
                 steps.setdefault(name, {}).setdefault(told[2], []).append(float(told[1]))
     print(f"\nas the server tells, new connections: {count} rounds, median ms")
     for name, of in steps.items():
-        figures = "  ".join(f"{step} {sum(of.get(step, [])) / count:6.3f}" for step in ("parse", "bind", "execute"))
+        figures = "  ".join(f"{word} {median(of[step]):6.3f}" for step, word in _STEPS.items())
         print(f"  {name:24} {figures}")
 
 
