@@ -4,7 +4,9 @@
 
 - publish: what a snapshot says to the database from its last answer to COMMIT's reply, on a connection that has said
   before what it says before it asks;
-- copy: the same rows through COPY into a table with the columns, indexes and constraints of a day of cells, and COMMIT;
+- unlooked: the same without the look for oddities, which is the dearest part of it, for information;
+- copied: the same rows through COPY, and COMMIT, into a table with the columns, indexes and constraints of a day of
+  cells;
 - unchecked: the same into a table without constraints but NOT NULL, for information.
 
 Every minute is the next one. Connections are new in each round, so what they know of the catalog they have learnt
@@ -24,6 +26,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any, Self
+from unittest.mock import patch
 from uuid import uuid4
 
 import psycopg
@@ -32,7 +35,7 @@ from psycopg.rows import TupleRow
 
 from benchmarks import server
 from benchmarks.paired import ratios, rounds, spread
-from hlctl import access, db, migrate, store, wire
+from hlctl import access, db, migrate, oddities, store, wire
 from hlctl.model import MINUTE, Asset, Attempt, Held, LeaderboardRow, Position, Refresh, Rules, Source, Transport
 from hlctl.sim.generated import Generated
 
@@ -205,6 +208,11 @@ class Bench:
     def _positions(self, address: str) -> Mapping[Asset, Position]:
         return wire.decode_state(self._made.state(address, int(self._minute.timestamp() * 1000))).positions
 
+    def publish_unlooked(self, *, keeps: bool = False) -> Sample:
+        """Publish the next minute without a look for oddities."""
+        with patch.object(oddities, "find", lambda _conn, _minute: oddities.Oddities(oddities.RULES, [])):
+            return self.publish(keeps=keeps)
+
     def copy(self, table: str, *, keeps: bool = False) -> Sample:
         """Copy the newest minute's cells into another table, as its next minute's."""
         self._copied[table] += 1
@@ -228,22 +236,28 @@ class Bench:
 
 def compare(bench: Bench, count: int, *, keeps: bool) -> None:
     """Print the ratios, and a line for each statement."""
-    candidates: dict[str, Callable[[], Sample]] = {"publish": partial(bench.publish, keeps=keeps)}
-    candidates |= {table: partial(bench.copy, table, keeps=keeps) for table in _TABLES}
+    candidates: dict[str, Callable[[], Sample]] = {
+        "publish": partial(bench.publish, keeps=keeps),
+        "unlooked": partial(bench.publish_unlooked, keeps=keeps),
+        **{table: partial(bench.copy, table, keeps=keeps) for table in _TABLES},
+    }
     found = rounds(candidates, count, warm_up=3)
     bench.forget()
     print(f"\nconnections {'kept' if keeps else 'new'}: {count} rounds, median (least to largest)")
     for name, samples in found.items():
         for what in (_WHOLE, _CPU):
             print(f"  {name + ', ' + what:24} ms {spread([one[what] for one in samples])}")
-    for table in _TABLES:
-        for what, words in (
-            (_CARRIES, f"{_CARRIES} / {table}"),
-            (_WHOLE, f"the whole / {table}"),
-            (_CPU, f"CPU / {table}"),
-        ):
-            mine, others = ([one[what] for one in found[name]] for name in ("publish", table))
-            print(f"  {words:27} {ratios(mine, others)}")
+    for name, table, what in (
+        ("publish", "copied", _CARRIES),
+        ("publish", "copied", _WHOLE),
+        ("publish", "copied", _CPU),
+        ("unlooked", "copied", _WHOLE),
+        ("unlooked", "copied", _CPU),
+        ("publish", "unchecked", _CARRIES),
+        ("publish", "unchecked", _WHOLE),
+    ):
+        mine, others = ([one[what] for one in found[side]] for side in (name, table))
+        print(f"  {name + ' / ' + table + ', ' + what:34} {ratios(mine, others)}")
     published = found["publish"]
     whole = median(one[_WHOLE] for one in published)
     names = [name for name in published[-1] if name not in {_WHOLE, _CPU}]
