@@ -217,7 +217,7 @@ def _plain_row() -> re.Pattern[str]:
     """Return the pattern of the shape that nearly every row has, and of the comma behind it.
 
     It is narrower than what the decoder takes for a row, and means the same: whatever does not match is left to that,
-    which takes three times as long. Made when first needed, because a snapshot never is in need of it.
+    which takes more than twice as long. Made when first needed, because a snapshot never is in need of it.
     """
     string = r'"[^"\\\x00-\x1f]*+"'  # without an escape
     figure = rf'"({_DECIMAL.pattern})"'
