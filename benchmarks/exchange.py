@@ -1,9 +1,9 @@
 """An exchange that costs the measured machine as little as Python can: made-up answers, TLS and latency on request.
 
-`python -m benchmarks.exchange [--latency 0.1] [--tls FILE]` prints its address and serves until its standard input
-ends. POST /info answers with the same clearinghouseState for a wallet all the time, but for the time in it; whatever is
-got is the leaderboard. Every answer comes `latency` after its question, the first one of a connection after the round
-trips that opening one takes over a real network: one more, two with TLS.
+`python -m benchmarks.exchange [--latency 0.1] [--tls FILE] [--pretty]` prints its address and serves until its standard
+input ends. POST /info answers with the same clearinghouseState for a wallet all the time, but for the time in it;
+whatever is got is the leaderboard. Every answer comes `latency` after its question, the first one of a connection after
+the round trips that opening one takes over a real network: one more, two with TLS.
 """
 
 import argparse
@@ -29,9 +29,9 @@ _PLACE = b"%013d"  # of the time, in ms
 class World:
     """The answers; a wallet's is made when it is first asked for."""
 
-    def __init__(self, rows: int, behind: float) -> None:
+    def __init__(self, rows: int, *, pretty: bool, behind: float) -> None:
         self._behind_ms = round(behind * 1000)
-        self._made = Generated(seed=7, rows=rows, pretty=False)
+        self._made = Generated(seed=7, rows=rows, pretty=pretty)
         self._states: dict[bytes, tuple[bytes, bytes]] = {}
         self._leaderboard = b""
 
@@ -112,12 +112,18 @@ def certify(folder: Path) -> Certificate:
 
 @contextmanager
 def serving(
-    *, rows: int, latency: float = 0.0, behind: float = 0.0, certificate: Certificate | None = None
+    *,
+    rows: int,
+    latency: float = 0.0,
+    behind: float = 0.0,
+    certificate: Certificate | None = None,
+    pretty: bool = False,
 ) -> Iterator[str]:
     """Serve from a process of its own; yields the base address. Its wallets are those of a leaderboard of `rows`."""
-    tls = ["--tls", str(certificate.chain)] if certificate else []
-    figures = ["--rows", str(rows), "--latency", str(latency), "--behind", str(behind)]
-    command = [sys.executable, "-m", "benchmarks.exchange", *figures, *tls]
+    options = ["--rows", str(rows), "--latency", str(latency), "--behind", str(behind)]
+    options += ["--tls", str(certificate.chain)] if certificate else []
+    options += ["--pretty"] if pretty else []
+    command = [sys.executable, "-m", "benchmarks.exchange", *options]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None or not (address := process.stdout.readline().strip()):
             raise RuntimeError("the exchange did not start")
@@ -157,11 +163,13 @@ def main() -> None:
     """Serve until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exchange", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000, help="of the leaderboard")
+    parser.add_argument("--pretty", action="store_true", help="the leaderboard takes 690 bytes a row instead of 420")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds")
     parser.add_argument("--behind", type=float, default=0.0, help="seconds that its clock is behind this machine's")
     parser.add_argument("--tls", type=Path, help="a file with key and certificate")
     options = parser.parse_args()
-    asyncio.run(_serve(World(options.rows, options.behind), options.latency, options.tls))
+    world = World(options.rows, pretty=options.pretty, behind=options.behind)
+    asyncio.run(_serve(world, options.latency, options.tls))
 
 
 if __name__ == "__main__":

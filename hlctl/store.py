@@ -3,11 +3,9 @@
 Every function runs inside a transaction of the caller's (`db.transaction`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -18,7 +16,6 @@ from hlctl.db import Connection, fetch_one
 from hlctl.errors import BusyError, DatabaseUnusableError, MinuteMissedError, NoUniverseError
 from hlctl.model import (
     Answer,
-    Asset,
     Attempt,
     Held,
     LeaderboardRow,
@@ -30,8 +27,6 @@ from hlctl.model import (
     Wallet,
 )
 from hlctl.outage import STATUS_CODES, Past
-
-FLAT = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,31 +185,32 @@ def publish(
     return recorded
 
 
-def _columns(answers: Mapping[Wallet, Answer]) -> dict[str, list[Any]]:
-    """Lay the answers out as one array per column, three cells a wallet."""
-    names = (
-        "wallet_id", "asset", "szi", "entry_px", "liq_px", "leverage", "leverage_type", "margin_used",
-        "observed_at", "reason",
-    )  # fmt: skip
-    cells = [cell for wallet, answer in answers.items() for cell in _cells(wallet.wallet_id, answer)]
-    if not cells:
-        return {name: [] for name in names}
-    return dict(zip(names, (list(column) for column in zip(*cells, strict=True)), strict=True))
+def _columns(answers: Mapping[Wallet, Answer]) -> dict[str, str]:
+    """Lay the answers out as one array per column: an element a wallet, and an element a position."""
+    positions = [
+        (wallet.wallet_id, asset, position)
+        for wallet, answer in answers.items()
+        if isinstance(answer, Held)
+        for asset, position in answer.positions.items()
+    ]
+    return {
+        "wallet_id": _array(wallet.wallet_id for wallet in answers),
+        "observed_at": _array(answer.observed_at if isinstance(answer, Held) else None for answer in answers.values()),
+        "reason": _array(None if isinstance(answer, Held) else answer for answer in answers.values()),
+        "holder_id": _array(wallet_id for wallet_id, _, _ in positions),
+        "asset": _array(asset for _, asset, _ in positions),
+        "szi": _array(position.szi for _, _, position in positions),
+        "entry_px": _array(position.entry_px for _, _, position in positions),
+        "liq_px": _array(position.liq_px for _, _, position in positions),
+        "leverage": _array(position.leverage for _, _, position in positions),
+        "leverage_type": _array(position.leverage_type for _, _, position in positions),
+        "margin_used": _array(position.margin_used for _, _, position in positions),
+    }
 
 
-def _cells(wallet_id: int, answer: Answer) -> list[tuple[Any, ...]]:
-    if not isinstance(answer, Held):
-        return [(wallet_id, asset.value, None, None, None, None, None, None, None, answer.value) for asset in Asset]
-    cells: list[tuple[Any, ...]] = []
-    for asset in Asset:
-        held = answer.positions.get(asset)
-        terms = (
-            (FLAT, None, None, None, None, None)
-            if held is None
-            else (held.szi, held.entry_px, held.liq_px, held.leverage, held.leverage_type.value, held.margin_used)
-        )
-        cells.append((wallet_id, asset.value, *terms, answer.observed_at, None))
-    return cells
+def _array(values: Iterable[object]) -> str:
+    """Write numbers, times or words of an enum as an array; psycopg takes four times as long over lists of them."""
+    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
 
 
 def list_current_universe(conn: Connection) -> list[str]:

@@ -60,7 +60,7 @@ def select(rows: Iterable[LeaderboardRow | None], *, size: int, min_valid: Decim
         addresses.add(row.address)
         if len(best) < size:
             heappush(best, _Place(row))
-        else:
+        elif row.month_pnl >= best[0].row.month_pnl:
             heappushpop(best, _Place(row))
     members = tuple(place.row for place in sorted(best, reverse=True))
     if problem := _problem(members, seen=seen, rejected=rejected, size=size, min_valid=min_valid):

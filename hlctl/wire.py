@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from functools import cache
 from typing import Any, NoReturn
 
 from hlctl.model import Asset, LeaderboardRow, LeverageType, MissingReason, Position, WalletState
@@ -26,6 +27,7 @@ _LEVERAGE_TYPES = {kind.value: kind for kind in LeverageType}
 MAX_LEADERBOARD_BYTES = 128 * 2**20
 MAX_LEADERBOARD_ROWS = 1_000_000
 MAX_ROW_CHARACTERS = 64 * 2**10
+_LONG_ROW = 2 * 2**10  # characters: in a shorter text a row may only lack its end
 _PIECE = 64 * 2**10  # bytes decoded at a time; pieces of 256 KiB leave 13 MB more of torn-up heap behind
 
 
@@ -181,7 +183,7 @@ def read_leaderboard(chunks: Iterable[bytes]) -> Iterator[LeaderboardRow | None]
             text.expect(",")
     else:
         raise LeaderboardError("bad_shape: there is no leaderboardRows")
-    yield from _rows(text)
+    yield from _counted(_rows(text))
     while text.expect(",}") == ",":
         if text.key() == "leaderboardRows":
             raise LeaderboardError("bad_shape: leaderboardRows comes twice")
@@ -190,20 +192,49 @@ def read_leaderboard(chunks: Iterable[bytes]) -> Iterator[LeaderboardRow | None]
         raise LeaderboardError("bad_shape: something follows the document")
 
 
+def _counted(rows: Iterator[LeaderboardRow | None]) -> Iterator[LeaderboardRow | None]:
+    for number, row in enumerate(rows):
+        if number >= MAX_LEADERBOARD_ROWS:
+            raise LeaderboardError(f"too_big: more than {MAX_LEADERBOARD_ROWS:,} rows")
+        yield row
+
+
 def _rows(text: "_Text") -> Iterator[LeaderboardRow | None]:
     """Read the array of rows."""
     text.expect("[")
     if text.peek() == "]":
         text.expect("]")
         return
-    count = 0
     while True:
-        count += 1
-        if count > MAX_LEADERBOARD_ROWS:
-            raise LeaderboardError(f"too_big: more than {MAX_LEADERBOARD_ROWS:,} rows")
+        yield from text.plain_rows()
         yield _row(text.value())
         if text.expect(",]") == "]":
             return
+
+
+@cache
+def _plain_row() -> re.Pattern[str]:
+    """Return the pattern of the shape that nearly every row has, and of the comma behind it.
+
+    It is narrower than what the decoder takes for a row, and means the same: whatever does not match is left to that,
+    which takes more than twice as long. Made when first needed, because a snapshot never is in need of it.
+    """
+    string = r'"[^"\\\x00-\x1f]*+"'  # without an escape
+    figure = rf'"({_DECIMAL.pattern})"'
+
+    def window(name: str, value: str) -> tuple[str, ...]:
+        return (
+            r"\[", f'"{name}"', ",", r"\{", '"pnl"', ":", value, ",", '"roi"', ":", value, ",", '"vlm"', ":", value,
+            r"\}", r"\]",
+        )  # fmt: skip
+
+    tokens = (
+        "", r"\{", '"ethAddress"', ":", '"(0x(?!0{40})[0-9a-fA-F]{40})"', ",", '"accountValue"', ":", figure, ",",
+        '"windowPerformances"', ":", r"\[", *window("day", string), ",", *window("week", string), ",",
+        *window("month", figure), ",", *window("allTime", string), r"\]", ",",
+        '"prize"', ":", "(?:0|[1-9][0-9]*+)", ",", '"displayName"', ":", f"(?:null|{string})", r"\}", ",",
+    )  # fmt: skip
+    return re.compile(r"[ \t\r\n]*+".join(tokens), re.ASCII)
 
 
 class _Text:
@@ -256,6 +287,28 @@ class _Text:
             raise LeaderboardError("bad_shape: a key is no string")
         self.expect(":")
         return key
+
+    def plain_rows(self) -> Iterator[LeaderboardRow]:
+        """Read rows of the usual shape, each with the comma behind it, up to the first that is not."""
+        match = _plain_row().match
+        while True:
+            found = match(self._buffer, self._at)
+            if found is None:
+                if len(self._buffer) - self._at < _LONG_ROW and self._more():
+                    continue
+                return
+            end = found.end()
+            if end - self._at > MAX_ROW_CHARACTERS:
+                return
+            self._at = end
+            address, account_value, pnl, roi, volume = found.groups()
+            yield LeaderboardRow(
+                address=address.lower(),
+                month_pnl=Decimal(pnl),
+                month_roi=Decimal(roi),
+                month_volume=Decimal(volume),
+                account_value=Decimal(account_value),
+            )
 
     def value(self) -> Any:  # noqa: ANN401 - any JSON value
         """Read one JSON value, taking in more text while it is not complete."""
