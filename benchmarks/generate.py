@@ -1,7 +1,7 @@
 """Fill a database with days of minutes, fast: inside PostgreSQL, minute after minute as the real thing lies on disk.
 
-`python -m benchmarks.generate URL --days 7` fills an empty schema (`hlctl init-db`) and leaves the database's clock at the
-end of them. The values are synthetic (`generated_period.sql` says how); `hlctl verify` finds nothing wrong with them.
+`python -m benchmarks.generate URL --days 7` fills an empty schema (`hlctl init-db`) and leaves the database's clock at
+the end of them. The values are synthetic (`generated_period.sql` says how), and `hlctl verify` finds nothing wrong.
 """
 
 import argparse
@@ -72,7 +72,9 @@ def fill(conn: db.Connection, begins: datetime, ends: datetime, *, wallets: int 
     The database's clock runs on from `ends`. A later call goes on later.
     """
     conn.execute("SET work_mem = '256MB'")
+    filled = {"ingest_runs", "ingest_health", "wallets", "wallet_universe_members"}
     while begins < ends:
+        filled.add(f"wallet_snapshots_{begins:%Y%m%d}")
         until = min(begins + PERIOD, ends)
         set_clock(conn, begins)
         with db.transaction(conn, statement_timeout=600, transaction_timeout=600):
@@ -81,7 +83,7 @@ def fill(conn: db.Connection, begins: datetime, ends: datetime, *, wallets: int 
             conn.execute(_PERIOD_SQL.read_bytes(), {"begins": begins, "ends": until, "run_id": run_id})
         begins = until
     # What autovacuum has done by the time that a day is over.
-    conn.execute("VACUUM (ANALYZE) wallet_snapshots, ingest_runs, ingest_health, wallets, wallet_universe_members")
+    conn.execute(f"VACUUM (ANALYZE) {', '.join(filled)}".encode())
     set_clock(conn, ends)
 
 
