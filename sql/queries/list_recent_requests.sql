@@ -4,7 +4,7 @@
 SELECT s.requests, least(r.snapshot_ts + s.second * interval '1 s', r.last_sent_at) AS at
   FROM ingest_runs r
  CROSS JOIN unnest(r.sent_per_second) WITH ORDINALITY AS s (requests, second)
- WHERE r.snapshot_ts > hlctl_clock() - interval '3 min'
+ WHERE r.snapshot_ts > (SELECT hlctl_clock() - interval '3 min')  -- asked once, so that the index finds it in a year of runs
    AND r.snapshot_ts <= hlctl_clock()
    AND s.requests > 0
    AND least(r.snapshot_ts + s.second * interval '1 s', r.last_sent_at) > hlctl_clock() - interval '61 s'
