@@ -89,12 +89,9 @@ def fill(conn: db.Connection, begins: datetime, ends: datetime, *, wallets: int 
 
 def _refresh(conn: db.Connection, at: datetime, wallets: int) -> int:
     """Put a universe in force half a minute before `at`; return its refresh."""
-    (is_first,) = conn.execute("SELECT NOT EXISTS (SELECT FROM wallet_universe_runs)").fetchone() or (True,)
-    counts = {
-        "wallets": wallets,
-        "entered": wallets if is_first else _TURNOVER,
-        "exited": 0 if is_first else _TURNOVER,
-    }
+    (known,) = conn.execute("SELECT count(*) FROM wallets").fetchone() or (0,)
+    entered = max(_TURNOVER, wallets - known)
+    counts = {"wallets": wallets, "entered": entered, "exited": _TURNOVER if known >= wallets else 0}
     (run_id,) = conn.execute(_UNIVERSE.encode(), {"at": at - timedelta(seconds=30), **counts}).fetchone() or (0,)
     conn.execute(db.query("clear_current_universe"))
     conn.execute(_IN_FORCE.encode(), {"run_id": run_id})
