@@ -8,14 +8,10 @@ and finds them again. The values are synthetic.
 """
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -27,6 +23,7 @@ from uuid import uuid4
 from psycopg.conninfo import make_conninfo
 
 from benchmarks import generate
+from benchmarks.server import hlctl, server
 from hlctl import access, audit, days, db, migrate, overview, store
 from hlctl.model import Answer, Asset, Attempt, Held, LeverageType, Position, Rules, Transport, Wallet
 
@@ -35,7 +32,7 @@ MINUTE = timedelta(minutes=1)
 
 _TO_PRUNE = 3  # days before the record's first, with a day between: the last two days are never dropped
 _ROOM = timedelta(hours=1)  # of the last day, for the minutes that are recorded while it is measured
-_PUBLISHED_AFTER = timedelta(seconds=3)  # of its minute
+_ANSWERED_AFTER = timedelta(seconds=3)
 
 _RULES = Rules(
     coverage_success=Decimal(95),
@@ -85,35 +82,18 @@ class Record:
     days: int
     url: str
     minute: datetime
-    address: str  # of a wallet that was on the list all the time
+    address: str  # of the wallet that is on the list for longest: 50 days if the record is as long
 
-    def begin_minute(self) -> None:
-        """Let the database's clock stand in the next minute, when its answers are there."""
+    def set_clock(self, minute: datetime) -> None:
+        """Let the database's clock go on from the moment in `minute` at which its answers are there."""
         with db.connect(self.url) as conn:
-            generate.set_clock(conn, self.minute + _PUBLISHED_AFTER)
+            generate.set_clock(conn, minute + _ANSWERED_AFTER)
 
 
 Question = Callable[[db.Connection, Record], None]
 
 
-# ---- the server and its records
-
-
-@contextmanager
-def server(directory: Path) -> Iterator[str]:
-    """Start an embedded PostgreSQL as hlctl sets it up; yield the URL of its maintenance database."""
-    where = {"HLCTL_DATA_DIR": str(directory)}
-    started = _hlctl("db", "start", "--json", **where)
-    try:
-        yield make_conninfo(json.loads(started)["result"]["url"], dbname="postgres")
-    finally:
-        _hlctl("db", "stop", **where)
-
-
-def _hlctl(*arguments: str, **settings: str) -> str:
-    command = [sys.executable, "-m", "hlctl", *arguments]
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("HLCTL_", "PG"))} | settings
-    return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=600).stdout
+# ---- the records
 
 
 def records(url: str, sizes: list[int]) -> list[Record]:
@@ -224,6 +204,7 @@ ASKED: dict[str, tuple[Question, int]] = {
 
 def ask(question: Question, record: Record) -> float:
     """Return how many ms the questions of one session take, the connection aside."""
+    record.set_clock(record.minute - MINUTE)
     with db.connect(record.url) as conn, db.transaction(conn, read_only=True):
         began = time.perf_counter()
         question(conn, record)
@@ -238,7 +219,7 @@ def publish(record: Record) -> tuple[float, int]:
 
     Return its ms in the database, COMMIT included, and its WAL in bytes.
     """
-    record.begin_minute()
+    record.set_clock(record.minute)
     with db.connect(record.url) as conn:
         answers = _answers(conn, record.minute)
         wal_before = _wal(conn)
@@ -298,7 +279,7 @@ def _wal(conn: db.Connection) -> int:
 
 def prune(record: Record) -> float | None:
     """Drop the oldest day as `hlctl prune` does; return its ms, or None if no more is left than the record's days."""
-    record.begin_minute()
+    record.set_clock(record.minute)
     with db.connect(record.url) as conn:
         with db.transaction(conn):
             found = [day for day, _ in conn.execute(db.query("list_prunable_days"), {"keep": record.days}).fetchall()]
@@ -377,7 +358,7 @@ def weigh(record: Record, directory: Path) -> None:
 def archived(record: Record, day: date, directory: Path) -> int:
     """Export a day and return the size of its file, bytes."""
     with tempfile.TemporaryDirectory(dir=directory) as folder:
-        _hlctl("export", "--day", str(day), "--format", "parquet", "--dir", folder, HLCTL_DATABASE_URL=record.url)
+        hlctl("export", "--day", str(day), "--format", "parquet", "--dir", folder, HLCTL_DATABASE_URL=record.url)
         return (Path(folder) / f"date={day}" / "cells.parquet").stat().st_size
 
 
