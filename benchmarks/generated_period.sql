@@ -6,14 +6,14 @@
 WITH minute AS (
   SELECT m AS snapshot_ts, (extract(epoch FROM m) / 60)::int AS number
     FROM generate_series(%(begins)s::timestamptz, %(ends)s::timestamptz - interval '1 min', interval '1 min') AS m),
-traded (asset, lot, decimals, px) AS (VALUES
-  ('HYPE'::asset, 60.0, 2, 31.374), ('BTC', 0.02, 5, 88417.3), ('ETH', 0.5, 4, 3127.82)),
+traded (asset, lot, decimals, px, tick) AS (VALUES
+  ('HYPE'::asset, 60.0, 2, 31.374, 3), ('BTC', 0.02, 5, 88417.3, 1), ('ETH', 0.5, 4, 3127.82, 2)),
 drawn AS (
   SELECT t.snapshot_ts, t.number, m.wallet_id, a.*,
          hashint8extended(m.wallet_id, t.number)                                                      AS luck,
          hashint8extended(m.wallet_id * 3 + a.decimals, (t.number + 37 * m.wallet_id + 11 * a.decimals) / 90) AS held,
          (t.number + m.wallet_id) / 15 %% 6                                                            AS step,
-         a.px * (1 + 0.01 * sin(t.number / 211.0)::numeric(6, 5))                                      AS mark
+         round(a.px * (1 + 0.01 * sin(t.number / 211.0)::numeric(6, 5)), a.tick)                       AS mark
     FROM minute t
    CROSS JOIN (SELECT wallet_id FROM wallet_universe_members WHERE run_id = %(run_id)s) AS m
    CROSS JOIN traded a
@@ -40,7 +40,7 @@ written AS (
          CASE WHEN reason IS NULL AND (szi < 0 OR szi > 0 AND held >> 31 & 1 = 0)
               THEN round(mark * (1 - sign(szi) * 0.87 / leverage) * (1 + (held >> 36 & 65535) / 3e6), 10) END,
          CASE WHEN reason IS NULL THEN leverage END,
-         CASE WHEN reason IS NULL AND leverage > 0 THEN (CASE WHEN held >> 50 & 3 = 0 THEN 'isolated' ELSE 'cross' END)::leverage_type END,
+         CASE WHEN reason IS NULL AND leverage > 0 THEN (CASE WHEN held >> 50 & 31 = 0 THEN 'isolated' ELSE 'cross' END)::leverage_type END,
          CASE WHEN reason IS NULL AND leverage > 0 THEN round(abs(szi) * mark / leverage, 6) END
     FROM judged
   RETURNING *),

@@ -8,7 +8,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from benchmarks import generate
-from hlctl import audit, db
+from hlctl import audit, days, db
 
 BEGINS = datetime(2026, 1, 6, 15, tzinfo=UTC)
 ENDS = datetime(2026, 1, 7, 1, tzinfo=UTC)
@@ -38,6 +38,14 @@ SETTINGS = """
 """
 
 
+def add_cell(conn: db.Connection, minute: datetime) -> None:
+    conn.execute(
+        "INSERT INTO wallet_snapshots (snapshot_ts, wallet_id, asset, ingest_run_id, missing_reason, attempt)"
+        " VALUES (%s, 1, 'BTC', %s, 'late', 1)",
+        [minute, int(minute.timestamp()) // 60],
+    )
+
+
 def test_a_generated_record_is_sound(conn: db.Connection) -> None:
     """What is measured on it is measured on what hlctl would have written: refreshes, a midnight, odd cells and all."""
     generate.fill(conn, BEGINS, ENDS, wallets=60)
@@ -57,16 +65,30 @@ def test_a_generated_record_is_sound(conn: db.Connection) -> None:
 
 def test_a_day_that_is_made_has_its_settings(conn: db.Connection, set_clock: Callable[..., None]) -> None:
     """PostgreSQL copies none of them to a new partition; a day that strayed into DEFAULT gets them too."""
-    conn.execute(
-        "INSERT INTO wallet_snapshots (snapshot_ts, wallet_id, asset, ingest_run_id, missing_reason, attempt)"
-        " VALUES (%s, 1, 'BTC', %s, 'late', 1)",
-        [BEGINS, int(BEGINS.timestamp()) // 60],
-    )
+    add_cell(conn, BEGINS)
     set_clock(ENDS, running=False)
     conn.execute("SELECT ensure_partitions(3)")
     settings = {name: rest for name, *rest in conn.execute(SETTINGS).fetchall()}
     assert {"wallet_snapshots_20260106", "wallet_snapshots_20260110"} < set(settings)
     assert {str(rest) for rest in settings.values()} == {str([["autovacuum_freeze_min_age=0"], ["fillfactor=100"]])}
+
+
+def test_a_day_is_dropped_without_a_look_at_all_the_others(conn: db.Connection, set_clock: Callable[..., None]) -> None:
+    """Each partition that a statement opens is locked to the end: on day 900, more than a small server has room for."""
+    set_clock(ENDS, running=False)
+    for day in range(40):
+        add_cell(conn, ENDS - timedelta(days=day))
+    conn.execute("SELECT ensure_partitions(0)")
+    with db.transaction(conn):
+        stored = days.list_prunable(conn, keep=30)
+        assert len(stored) == 9
+    with db.transaction(conn):
+        days.drop_day(conn, stored[0].day)
+        (held,) = conn.execute(
+            "SELECT count(DISTINCT relation) FROM pg_locks"
+            " WHERE pid = pg_backend_pid() AND relation::regclass::text ~ '^wallet_snapshots_[0-9]{8}$'"
+        ).fetchone() or (None,)
+    assert held <= 2 + 8  # since yesterday, and what init-db made ahead
 
 
 @pytest.fixture(scope="module")
