@@ -3,8 +3,9 @@
 `python -m benchmarks.year` starts an embedded server of its own, lets `benchmarks.generate` grow a record, of which a
 copy stays behind at each size, and asks every size the same in turn, round by round, each question on a connection of
 its own, as each command has one. It prints each size's median and the ratio of the largest to the smallest within a
-round: min, median, max. 90 days take 16 GB of disk and a quarter of an hour to make; `--directory DIR` keeps them there
-and finds them again. The values are synthetic.
+round: min, median, max. A second table has the smallest size beside the largest below 30 days, aged to 900: as many
+runs and partitions, of which the older are empty. 90 days take 18 GB of disk and a quarter of an hour to make;
+`--directory DIR` keeps them there and finds them again. The values are synthetic.
 """
 
 import argparse
@@ -12,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -20,19 +20,10 @@ from pathlib import Path
 from statistics import median
 from uuid import uuid4
 
-from psycopg.conninfo import make_conninfo
-
-from benchmarks import generate
+from benchmarks.records import DAY, MINUTE, TO_PRUNE, Record, aged, records
 from benchmarks.server import hlctl, server
 from hlctl import access, audit, days, db, migrate, overview, store
 from hlctl.model import Answer, Asset, Attempt, Held, LeverageType, Position, Rules, Transport, Wallet
-
-DAY = timedelta(days=1)
-MINUTE = timedelta(minutes=1)
-
-_TO_PRUNE = 3  # days before the record's first, with a day between: the last two days are never dropped
-_ROOM = timedelta(hours=1)  # of the last day, for the minutes that are recorded while it is measured
-_ANSWERED_AFTER = timedelta(seconds=3)
 
 _RULES = Rules(
     coverage_success=Decimal(95),
@@ -73,75 +64,7 @@ _BYTES = """
 """
 
 
-@dataclass(slots=True)
-class Record:
-    """A database with so many days, and the minute that is to be recorded next."""
-
-    days: int
-    url: str
-    minute: datetime
-    address: str  # of the wallet that is on the list for longest: 50 days if the record is as long
-
-    def set_clock(self, minute: datetime) -> None:
-        """Let the database's clock go on from the moment in `minute` at which its answers are there."""
-        with db.connect(self.url) as conn:
-            generate.set_clock(conn, minute + _ANSWERED_AFTER)
-
-
 Question = Callable[[db.Connection, Record], None]
-
-
-# ---- the records
-
-
-def records(url: str, sizes: list[int]) -> list[Record]:
-    """Return a record of each size, smallest first; what is not there yet is generated."""
-    urls = {size: make_conninfo(url, dbname=f"year_{size}") for size in sizes}
-    with db.connect(url) as conn:
-        there = {name for (name,) in conn.execute("SELECT datname FROM pg_database").fetchall()}
-    if not {f"year_{size}" for size in sizes} <= there:
-        _grow(url, sizes)
-    return [_opened(size, urls[size]) for size in sizes]
-
-
-def _grow(url: str, sizes: list[int]) -> None:
-    """Generate the largest record day by day; a copy stays behind at each smaller size."""
-    *smaller, largest = sizes
-    name = f"year_{largest}"
-    grown = make_conninfo(url, dbname=name)
-    with db.connect(url) as conn:
-        for size in sizes:
-            conn.execute(f"DROP DATABASE IF EXISTS year_{size} WITH (FORCE)".encode())
-        conn.execute(f"CREATE DATABASE {name}".encode())
-    with db.connect(grown) as conn:
-        migrate.migrate(conn)
-    first = generate.midnight()
-    _fill(grown, first - (_TO_PRUNE + 1) * DAY, first - DAY)
-    for day in range(1, largest + 1):
-        ends = first + day * DAY
-        _fill(grown, ends - DAY, ends - _ROOM)
-        if day in smaller:
-            with db.connect(url) as conn:
-                conn.patience = 600  # seconds: it copies gigabytes
-                conn.execute(f"CREATE DATABASE year_{day} TEMPLATE {name} STRATEGY FILE_COPY".encode())
-        if day < largest:
-            _fill(grown, ends - _ROOM, ends)
-        print(f"\rday {day} of {largest}", end="" if day < largest else "\n", flush=True)
-
-
-def _fill(url: str, begins: datetime, ends: datetime) -> None:
-    with db.connect(url) as conn:  # closed in between: nobody may be in a database that is copied
-        generate.fill(conn, begins, ends)
-
-
-def _opened(size: int, url: str) -> Record:
-    with db.connect(url) as conn:
-        conn.execute("CHECKPOINT")
-        (newest,) = conn.execute("SELECT max(snapshot_ts) FROM ingest_runs").fetchone() or (None,)
-        (address,) = conn.execute(
-            "SELECT address FROM wallets JOIN wallet_universe_current USING (wallet_id) ORDER BY wallet_id LIMIT 1"
-        ).fetchone() or (None,)
-    return Record(size, url, newest + MINUTE, address)
 
 
 # ---- what is asked; each gets a connection of its own, pinned
@@ -310,21 +233,22 @@ def sampled(sized: list[Record], rounds: int, sample: Callable[[Record], float |
 
 
 def show(name: str, found: dict[int, list[float]], sizes: list[int]) -> None:
-    """Print a line: medians, and the largest size over the smallest in the same round."""
-    cells = "".join(f"{median(found[size]):>10.2f}" if size in found else f"{'':>10}" for size in sizes)
-    line = f"{name:<20}{cells}"
+    """Print a line: least and median of each size, and the largest size over the smallest in the same round."""
+    columns = [f"{min(found[size]):.1f} {median(found[size]):.1f}" if size in found else "" for size in sizes]
+    line = f"{name:<20}" + "".join(f"{column:>16}" for column in columns)
     if len(found) > 1:
         ratios = [large / small for small, large in zip(found[min(found)], found[max(found)], strict=False)]
-        line += f"   {min(ratios):.2f} {median(ratios):.2f} {max(ratios):.2f}"
-        line += f" ({max(found)} / {min(found)} days)"
+        line += f"   {min(ratios):.2f} {median(ratios):.2f} {max(ratios):.2f} ({max(found)} / {min(found)} days)"
     print(line, flush=True)
 
 
 def measure(sized: list[Record], rounds: int) -> None:
     """Print what every size takes."""
     sizes = [record.days for record in sized]
-    print(f"{'ms, median':<20}" + "".join(f"{f'{size} d':>10}" for size in sizes) + "   ratio: min median max")
-    show("prune a day", sampled(sized, _TO_PRUNE, prune), sizes)
+    head = "".join(f"{f'{size} days':>16}" for size in sizes)
+    print(f"{'ms: min, median':<20}{head}   ratio: min, median, max")
+    if all(record.filled == record.days for record in sized):
+        show("prune a day", sampled(sized, TO_PRUNE, prune), sizes)
     wal: list[int] = []
 
     def published(record: Record) -> float:
@@ -334,13 +258,11 @@ def measure(sized: list[Record], rounds: int) -> None:
 
     show("record a minute", sampled(sized, rounds, published), sizes)
     for name, (question, least) in ASKED.items():
-        fit = [record for record in sized if record.days >= least]
+        fit = [record for record in sized if record.filled >= least]
         if fit:
             show(name, sampled(fit, rounds, partial(ask, question)), sizes)
-    first = [_wal_after_checkpoint(sized[-1]) for _ in range(5)]
-    print(
-        f"WAL of a minute: {median(wal) / 1000:.0f} kB, of the first after a checkpoint {median(first) / 1000:.0f} kB"
-    )
+    first = [_wal_after_checkpoint(sized[-1]) / 1000 for _ in range(5)]
+    print(f"WAL of a minute: {median(wal) / 1000:.0f} kB, of the first after a checkpoint {median(first):.0f} kB")
 
 
 def _wal_after_checkpoint(record: Record) -> int:
@@ -382,6 +304,9 @@ def main(arguments: list[str] | None = None) -> int:
             sized = records(url, sizes)
             measure(sized, options.rounds)
             weigh(sized[-1], Path(scratch))
+            young = [record for record in sized if record.days < 30]  # noqa: PLR2004 - a month's cells are long to copy
+            if young:
+                measure([sized[0], aged(url, young[-1])], options.rounds)
     return 0
 
 
