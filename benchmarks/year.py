@@ -211,8 +211,8 @@ def prune(record: Record) -> float | None:
     record.set_clock(record.minute)
     with db.connect(record.url) as conn:
         oldest = min(day for (day,) in conn.execute("SELECT day FROM stored_days('infinity')").fetchall())
-        if oldest > record.minute.date() - record.days * DAY:
-            return None
+        if oldest >= record.minute.date() - record.days * DAY:
+            return None  # the day between, which is empty, or the record's own
         began = time.perf_counter()
         with db.transaction(conn):
             days.drop_day(conn, oldest)
@@ -234,6 +234,8 @@ def sampled(sized: list[Record], rounds: int, sample: Callable[[Record], float |
 
 def show(name: str, found: dict[int, list[float]], sizes: list[int]) -> None:
     """Print a line: least and median of each size, and the largest size over the smallest in the same round."""
+    if not found:
+        return  # a record that was kept has been pruned before
     columns = [f"{min(found[size]):.1f} {median(found[size]):.1f}" if size in found else "" for size in sizes]
     line = f"{name:<20}" + "".join(f"{column:>16}" for column in columns)
     if len(found) > 1:
