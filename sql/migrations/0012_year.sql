@@ -65,8 +65,8 @@ BEGIN
 END
 $$;
 
--- As before, but it looks for newer cells from yesterday on first: whoever asks for all later days opens and locks all of
--- them and their indexes, which takes 0.6 ms a day, and in the third year more locks than a small server has.
+-- As before, but it looks for newer cells from yesterday on first: whoever asks for all later days opens all of them, which
+-- takes some 0.6 ms each, and holds a lock on each and on its two indexes to the end.
 CREATE OR REPLACE FUNCTION drop_day(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
