@@ -19,6 +19,7 @@ _AGE = 900  # days
 _AGED_SQL = Path(__file__).with_name("aged.sql")
 _ROOM = timedelta(hours=1)  # of the last day, for the minutes that are recorded while it is measured
 _ANSWERED_AFTER = timedelta(seconds=3)
+_PATIENCE = 600  # seconds: gigabytes are written
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ def _grow(url: str, sizes: list[int]) -> None:
         _fill(grown, ends - DAY, ends - _ROOM)
         if day in smaller:
             with db.connect(url) as conn:
-                conn.patience = 600  # seconds: it copies gigabytes
+                conn.patience = _PATIENCE
                 conn.execute(f"CREATE DATABASE year_{day} TEMPLATE {name} STRATEGY FILE_COPY".encode())
         if day < largest:
             _fill(grown, ends - _ROOM, ends)
@@ -79,6 +80,7 @@ def _fill(url: str, begins: datetime, ends: datetime) -> None:
 
 def _opened(size: int, url: str) -> Record:
     with db.connect(url) as conn:
+        conn.patience = _PATIENCE
         conn.execute("CHECKPOINT")
         (newest,) = conn.execute("SELECT max(snapshot_ts) FROM ingest_runs").fetchone() or (None,)
         (address,) = conn.execute(
@@ -91,13 +93,13 @@ def aged(url: str, record: Record) -> Record:
     """Return a copy of a record that is as old as `_AGE` days."""
     name = f"year_{_AGE}"
     with db.connect(url) as conn:
-        conn.patience = 600
+        conn.patience = _PATIENCE
         conn.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
         conn.execute(f"CREATE DATABASE {name} TEMPLATE year_{record.days} STRATEGY FILE_COPY".encode())
     copy = replace(record, days=_AGE, url=make_conninfo(url, dbname=name))
     copy.set_clock(record.minute)
     with db.connect(copy.url) as conn:
-        conn.patience = 600
+        conn.patience = _PATIENCE
         conn.execute("SET timezone = 'UTC'")
         conn.execute(_AGED_SQL.read_text().format(days=_AGE).encode())
         conn.execute("VACUUM (ANALYZE) ingest_runs, ingest_health")
