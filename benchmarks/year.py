@@ -305,7 +305,8 @@ def main(arguments: list[str] | None = None) -> int:
         with server(directory.resolve() / "data") as url:
             sized = records(url, sizes)
             measure(sized, options.rounds)
-            weigh(sized[-1], Path(scratch))
+            if sized[-1].days > 1:  # a day that is over is weighed
+                weigh(sized[-1], Path(scratch))
             young = [record for record in sized if record.days < 30]  # noqa: PLR2004 - a month's cells are long to copy
             if young:
                 measure([sized[0], aged(url, young[-1])], options.rounds)
