@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +133,7 @@ def serving(
             process.terminate()
 
 
-def settings(address: str, *, database_url: str, certificate: Certificate | None = None) -> Mapping[str, str]:
+def settings(address: str, *, database_url: str, certificate: Certificate | None = None) -> dict[str, str]:
     """Return the environment in which hlctl asks this exchange."""
     own = {
         "HLCTL_API_URL": address,

@@ -7,7 +7,6 @@ round by round. `again` is hlctl once more in the same minute: all it does is st
 
 import argparse
 import math
-import os
 import sys
 import tempfile
 import time
@@ -16,11 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from benchmarks import exchange, floor, naive, paired
 from benchmarks.paired import Sample
-from tests.campaign.simulate import server
+from benchmarks.server import environment, make_database, server
 
 HLCTL = str(Path(sys.executable).with_name("hlctl"))
 WALLETS = 200
@@ -38,12 +36,6 @@ def await_room(seconds: float = _ROOM) -> None:
     """Wait until a minute has room for a run."""
     while not _EARLIEST <= datetime.now(UTC).second <= 57 - seconds:
         time.sleep(0.2)
-
-
-def environment(**more: str) -> dict[str, str]:
-    """Return this process's environment without what would change a measurement."""
-    dropped = ("HLCTL_", "PG", "PYTHON", "SSL_CERT_", "REQUESTS_CA", "CURL_CA")
-    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)} | more
 
 
 class Minutes:
@@ -126,20 +118,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--latency", type=float, nargs="+", default=[0.0, 0.02, 0.1], help="seconds")
     parser.add_argument("--plain", action="store_true", help="http instead of https")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder, server() as url:
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder) / "server") as maintenance:
         certificate = None if options.plain else exchange.certify(Path(folder))
         for number, latency in enumerate(options.latency):
-            database = f"minutes_{number}"
-            with psycopg.connect(url, autocommit=True) as conn:
-                conn.execute(f"CREATE DATABASE {database} TEMPLATE hlctl_template".encode())
+            url = make_database(maintenance, f"minutes_{number}")
             with exchange.serving(rows=1_000, latency=latency, certificate=certificate) as address:
-                asks = exchange.settings(
-                    address, database_url=make_conninfo(url, dbname=database), certificate=certificate
-                )
+                asks = exchange.settings(address, database_url=url, certificate=certificate)
                 kind = "http" if options.plain else "TLS"
                 print(f"\n==== {WALLETS} wallets, {kind}, {latency * 1000:.0f} ms", flush=True)
                 measure(
-                    environment(**asks, HLCTL_DATA_DIR=folder),
+                    environment() | asks | {"HLCTL_DATA_DIR": folder},
                     latency,
                     options.rounds,
                     opening=1 if options.plain else 2,

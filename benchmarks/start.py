@@ -12,11 +12,10 @@ from datetime import timedelta
 from functools import partial
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from benchmarks import exchange, paired
-from benchmarks.minute import HLCTL, await_room, environment
-from tests.campaign.simulate import server
+from benchmarks.minute import HLCTL, await_room
+from benchmarks.server import environment, running
 
 _CLOCK = """
     CREATE OR REPLACE FUNCTION hlctl_clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT {}'
@@ -29,13 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.start", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder, server() as url:
-        database_url = make_conninfo(url, dbname="hlctl_template")
+    with tempfile.TemporaryDirectory() as folder, running() as database_url:
         with psycopg.connect(database_url, autocommit=True) as conn:
             for behind in (_BETWEEN, timedelta(0)):
                 conn.execute(_CLOCK.format(f"clock_timestamp() - interval ''{behind}''").encode())
                 with exchange.serving(rows=1_000, behind=behind.total_seconds()) as address:
-                    env = environment(**exchange.settings(address, database_url=database_url), HLCTL_DATA_DIR=folder)
+                    asks = exchange.settings(address, database_url=database_url)
+                    env = environment() | asks | {"HLCTL_DATA_DIR": folder}
                     if behind:
                         paired.once([HLCTL, "refresh-universe"], env)
                     await_room()

@@ -22,8 +22,19 @@ def span(day: date) -> dict[str, datetime]:
 
 def list_prunable(conn: Connection, *, keep: int) -> list[StoredDay]:
     """Return the days that are wholly older than `keep` days, oldest first, but never the newest one with cells."""
-    found = conn.execute(db.query("list_prunable_days"), {"keep": keep}).fetchall()
+    found = conn.execute(db.query("list_prunable_days"), {"keep": keep, "newest": _newest_cell(conn)}).fetchall()
     return [StoredDay(day=day, cells=count_cells(conn, day), bytes=size) for day, size in found]
+
+
+def _newest_cell(conn: Connection) -> datetime | None:
+    """Return the newest minute that has cells: only where there is none since yesterday are all days opened for it."""
+    newest: datetime | None = None
+    (at,) = fetch_one(conn, "read_clock") or (None,)
+    for since in (at - timedelta(days=1), "-infinity"):
+        (newest,) = fetch_one(conn, "newest_cell", {"since": since}) or (None,)
+        if newest:
+            break
+    return newest
 
 
 def count_cells(conn: Connection, day: date) -> int:

@@ -7,7 +7,7 @@ WITH wallet AS MATERIALIZED (
 SELECT w.snapshot_ts, w.wallet_id, NULL::text AS asset,
        concat(w.n, ' rows, no member of refresh ', r.universe_run_id) AS found
   FROM wallet w
-  JOIN ingest_runs r USING (snapshot_ts)
+  JOIN ingest_runs r ON r.snapshot_ts = w.snapshot_ts AND r.snapshot_ts >= %(since)s AND r.snapshot_ts < %(until)s
   LEFT JOIN wallet_universe_members m ON m.run_id = r.universe_run_id AND m.wallet_id = w.wallet_id
  WHERE m.wallet_id IS NULL
  ORDER BY w.snapshot_ts, w.wallet_id

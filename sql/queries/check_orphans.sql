@@ -8,6 +8,6 @@ SELECT m.snapshot_ts, NULL::int AS wallet_id, NULL::text AS asset,
        concat(m.n, ' rows, ', CASE WHEN r.snapshot_ts IS NULL THEN 'and no run recorded the minute'
                                    ELSE 'and they were pruned at ' || to_char(r.pruned_at, 'YYYY-MM-DD HH24:MI:SS') END) AS found
   FROM minute m
-  LEFT JOIN ingest_runs r USING (snapshot_ts)
+  LEFT JOIN ingest_runs r ON r.snapshot_ts = m.snapshot_ts AND r.snapshot_ts >= %(since)s AND r.snapshot_ts < %(until)s
  WHERE r.snapshot_ts IS NULL OR r.pruned_at IS NOT NULL
  ORDER BY m.snapshot_ts

@@ -5,7 +5,7 @@ WITH wallet AS MATERIALIZED (
     FROM wallet_snapshots
    WHERE snapshot_ts >= %(since)s AND snapshot_ts < %(until)s
    GROUP BY snapshot_ts, wallet_id),
-member AS (
+member AS MATERIALIZED (
   SELECT r.snapshot_ts, m.wallet_id
     FROM ingest_runs r
     JOIN wallet_universe_members m ON m.run_id = r.universe_run_id

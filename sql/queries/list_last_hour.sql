@@ -4,7 +4,7 @@ SELECT m.minute, r.status
   FROM (SELECT date_bin('1 minute', at, 'epoch') AS current FROM (SELECT hlctl_clock() AS at OFFSET 0) AS c) AS now
  CROSS JOIN (SELECT min(snapshot_ts) AS first FROM ingest_runs) AS record
  CROSS JOIN generate_series(now.current - interval '59 min', now.current, interval '1 min') AS m (minute)
-  LEFT JOIN ingest_runs r ON r.snapshot_ts = m.minute
+  LEFT JOIN LATERAL (SELECT status FROM ingest_runs WHERE snapshot_ts = m.minute OFFSET 0) AS r ON true  -- 60 rows, not all
  WHERE m.minute >= record.first
    AND (m.minute < now.current OR r.status IS NOT NULL)
  ORDER BY m.minute

@@ -14,4 +14,4 @@ SELECT past.since, past.minutes, past.minutes - past.recorded AS gaps, past.told
               count(*) FILTER (WHERE r.snapshot_ts < %(minute)s)::int AS recorded,
               array_agg(DISTINCT r.status) FILTER (WHERE NOT r.missing ?| '{internal,cancelled}') AS told
          FROM ingest_runs r
-        WHERE r.snapshot_ts <= %(minute)s AND (good.after_good IS NULL OR r.snapshot_ts >= good.after_good)) AS past
+        WHERE r.snapshot_ts <= %(minute)s AND r.snapshot_ts >= coalesce(good.after_good, '-infinity')) AS past

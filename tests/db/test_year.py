@@ -1,0 +1,129 @@
+"""A year of minutes: what a minute asks does not grow, its days are kept as that needs it, the generator is true."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from benchmarks import generate
+from hlctl import audit, days, db
+
+BEGINS = datetime(2026, 1, 6, 15, tzinfo=UTC)
+ENDS = datetime(2026, 1, 7, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+OF_A_MINUTE = [
+    *(f"check_{check.id}" for check in audit.CHECKS if check.is_of_minutes),
+    "count_runs",
+    "find_odd_cells",
+    "find_suspect_cells",
+    "latest_health",
+    "latest_run",
+    "list_gaps",
+    "list_last_hour",
+    "list_recent_requests",
+    "read_past",
+    "record_health",
+]
+SETTINGS = """
+    SELECT t.relname, t.reloptions, array_agg(DISTINCT array_to_string(i.reloptions, ' '))
+      FROM pg_inherits h
+      JOIN pg_class t ON t.oid = h.inhrelid
+      JOIN pg_index x ON x.indrelid = t.oid
+      JOIN pg_class i ON i.oid = x.indexrelid
+     WHERE h.inhparent = 'wallet_snapshots'::regclass
+       AND t.relname ~ '[0-9]{8}$'
+     GROUP BY t.oid
+"""
+
+
+def add_cell(conn: db.Connection, minute: datetime) -> None:
+    conn.execute(
+        "INSERT INTO wallet_snapshots (snapshot_ts, wallet_id, asset, ingest_run_id, missing_reason, attempt)"
+        " VALUES (%s, 1, 'BTC', %s, 'late', 1)",
+        [minute, int(minute.timestamp()) // 60],
+    )
+
+
+def test_a_generated_record_is_sound(conn: db.Connection) -> None:
+    """What is measured on it is measured on what hlctl would have written: refreshes, a midnight, odd cells and all."""
+    generate.fill(conn, BEGINS, ENDS, wallets=60)
+    with conn.transaction():
+        found = {check.id: audit.violations(conn, check, BEGINS, ENDS) for check in audit.CHECKS}
+        shapes = conn.execute(
+            "SELECT count(*), count(*) FILTER (WHERE position_szi <> 0) * 100 / count(*), count(missing_reason) > 0,"
+            " count(liq_px) > 0 FROM wallet_snapshots"
+        ).fetchone()
+        runs = conn.execute("SELECT count(*), count(DISTINCT universe_run_id) FROM ingest_runs").fetchone()
+    assert {check: wrong for check, wrong in found.items() if wrong} == {}
+    assert shapes is not None
+    assert (shapes[0], shapes[2:]) == (600 * 60 * 3, (True, True))
+    assert 40 <= shapes[1] <= 50
+    assert runs == (600, 2)
+
+
+def test_a_day_that_is_made_has_its_settings(conn: db.Connection, set_clock: Callable[..., None]) -> None:
+    """PostgreSQL copies none of them to a new partition; a day that strayed into DEFAULT gets them too."""
+    add_cell(conn, BEGINS)
+    set_clock(ENDS, running=False)
+    conn.execute("SELECT ensure_partitions(3)")
+    settings = {name: rest for name, *rest in conn.execute(SETTINGS).fetchall()}
+    assert {"wallet_snapshots_20260106", "wallet_snapshots_20260110"} < set(settings)
+    assert {str(rest) for rest in settings.values()} == {str([["autovacuum_freeze_min_age=0"], ["fillfactor=100"]])}
+
+
+def test_a_day_is_dropped_without_a_look_at_all_the_others(conn: db.Connection, set_clock: Callable[..., None]) -> None:
+    """Each partition that a statement opens costs it time, and three locks to the end: 2,700 of them on day 900."""
+    set_clock(ENDS, running=False)
+    for day in range(40):
+        add_cell(conn, ENDS - timedelta(days=day))
+    conn.execute("SELECT ensure_partitions(0)")
+    with db.transaction(conn):
+        stored = days.list_prunable(conn, keep=30)
+        assert len(stored) == 9
+    with db.transaction(conn):
+        days.drop_day(conn, stored[0].day)
+        (held,) = conn.execute(
+            "SELECT count(DISTINCT relation) FROM pg_locks"
+            " WHERE pid = pg_backend_pid() AND relation::regclass::text ~ '^wallet_snapshots_[0-9]{8}$'"
+        ).fetchone() or (None,)
+    assert held <= 2 + 8  # since yesterday, and what init-db made ahead
+
+
+@pytest.fixture(scope="module")
+def old(server: str, template: str, create_database: Callable[..., str]) -> str:
+    """Return a database with a week of runs, of which the last hour has cells of 200 wallets."""
+    url = make_conninfo(server, dbname=create_database(template))
+    with db.connect(url) as conn:
+        generate.fill(conn, ENDS - timedelta(days=7), ENDS - timedelta(hours=1), wallets=1)
+        generate.fill(conn, ENDS - timedelta(hours=1), ENDS, wallets=200)
+    return url
+
+
+@pytest.mark.parametrize("query", OF_A_MINUTE)
+def test_no_question_of_a_minute_reads_every_run_or_compares_every_wallet_with_every_other(
+    old: str, query: str
+) -> None:
+    """One that does is quick for weeks, or for 200 wallets, and takes seconds in its second year, or for 10,000."""
+    asked = {"since": ENDS - 2 * MINUTE, "until": ENDS - MINUTE, "minute": ENDS - 2 * MINUTE}
+    with db.connect(old) as conn, conn.transaction(force_rollback=True):
+        audit.distrust_constraints(conn)
+        (plan,) = conn.execute(b"EXPLAIN (ANALYZE, FORMAT JSON) " + db.query(query), asked).fetchone() or ([],)
+    read = [rows(node) for node in nodes(plan[0]["Plan"]) if node.get("Relation Name") == "ingest_runs"]
+    assert max(read, default=0) <= 2 * 60  # an hour before and one after is as far as any looks
+    tried = [node.get("Rows Removed by Join Filter", 0) * node["Actual Loops"] for node in nodes(plan[0]["Plan"])]
+    assert max(tried) <= 3 * 200  # no pairs of wallets
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield every node of a plan."""
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def rows(scan: dict[str, Any]) -> float:
+    """Return how many rows a scan looked at."""
+    found: float = scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)
+    return found * int(scan["Actual Loops"])
