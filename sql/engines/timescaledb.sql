@@ -110,15 +110,22 @@ SET lock_timeout = '200ms'
 AS $$
 -- engine: timescaledb
 DECLARE
-  begins timestamptz := day;
-  ends   timestamptz := day + 1;
-  at     timestamptz := public.hlctl_clock();
+  begins   timestamptz := day;
+  ends     timestamptz := day + 1;
+  at       timestamptz := public.hlctl_clock();
+  since    timestamptz;
+  is_newer boolean;
 BEGIN
   IF day IS NULL OR day >= at::date - 1 THEN
     RAISE EXCEPTION 'a day is dropped when it has been over for a whole day' USING ERRCODE = 'invalid_parameter_value';
   END IF;
   PERFORM pg_advisory_xact_lock(1751908352, -3);  -- one at a time
-  IF NOT EXISTS (SELECT FROM public.wallet_snapshots WHERE snapshot_ts >= ends) THEN
+  FOREACH since IN ARRAY ARRAY[at::date - 1, ends] LOOP
+    -- EXECUTE, so that it is planned with the value and leaves the other days out.
+    EXECUTE 'SELECT EXISTS (SELECT FROM public.wallet_snapshots WHERE snapshot_ts >= $1)' INTO is_newer USING since;
+    EXIT WHEN is_newer;
+  END LOOP;
+  IF NOT is_newer THEN
     RAISE EXCEPTION 'the newest day is never dropped' USING ERRCODE = 'invalid_parameter_value';
   END IF;
   DELETE FROM public.snapshot_anomalies WHERE snapshot_ts >= begins AND snapshot_ts < ends;

@@ -29,6 +29,9 @@ SELECT format('CREATE TABLE wallet_snapshots_%s PARTITION OF wallet_snapshots FO
   FROM (SELECT DISTINCT snapshot_ts::date AS day FROM wallet_snapshots_hypertable) AS stored
  ORDER BY day
 \gexec
+SELECT tune_cells(inhrelid)
+  FROM pg_inherits
+ WHERE inhparent = 'wallet_snapshots'::regclass AND inhrelid <> 'wallet_snapshots_default'::regclass;
 INSERT INTO wallet_snapshots SELECT * FROM wallet_snapshots_hypertable;
 
 SELECT statement FROM kept WHERE what = 'definition' \gexec
