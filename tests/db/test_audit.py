@@ -494,7 +494,7 @@ _OF_A_MINUTE = (*(f"check_{check.id}" for check in CHECKS), "find_suspect_cells"
 
 @pytest.mark.parametrize("query", _OF_A_MINUTE)
 def test_no_cell_is_compared_with_every_other(grown: str, query: str) -> None:
-    """The planner knows nothing of the newest minute, so it must not be able to choose what is quadratic in its size."""
+    """The planner knows nothing of the newest minute: it must not be able to choose what is quadratic in its size."""
     minute = M + timedelta(minutes=1)
     with db.connect(grown) as conn, conn.transaction(force_rollback=True):
         conn.execute("SET LOCAL timezone = 'UTC'")
