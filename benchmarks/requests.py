@@ -7,7 +7,6 @@ which neither ends a slow answer nor counts its bytes: a floor for whoever write
 
 import argparse
 import http.client
-import json
 import os
 import ssl
 import subprocess
@@ -79,7 +78,7 @@ def ask(way: str, base: str, questions: int) -> float:
         ready.wait()
         ready.wait()
         for number in range(questions // _THREADS):
-            json.loads(one(_QUESTION % (number % _WALLETS)))
+            one(_QUESTION % (number % _WALLETS))
 
     threads = [threading.Thread(target=work) for _ in range(_THREADS)]
     for thread in threads:
