@@ -1,16 +1,20 @@
 -- Each member of the pinned universe has its three cells.
 -- A minute whose cells were dropped on purpose owes none. Members and cells are put together by grouping and not by a join:
 -- of a minute that is newer than the statistics the planner expects one cell, and would compare each with every member.
-WITH part AS (
-  SELECT r.snapshot_ts, m.wallet_id, 0 AS n, true AS is_member
+WITH wallet AS MATERIALIZED (
+  SELECT snapshot_ts, wallet_id, count(*) AS n
+    FROM wallet_snapshots
+   WHERE snapshot_ts >= %(since)s AND snapshot_ts < %(until)s
+   GROUP BY snapshot_ts, wallet_id),
+part AS (
+  SELECT snapshot_ts, wallet_id, n, false AS is_member
+    FROM wallet
+   UNION ALL
+  SELECT r.snapshot_ts, m.wallet_id, 0, true
     FROM ingest_runs r
     JOIN wallet_universe_members m ON m.run_id = r.universe_run_id
    WHERE r.snapshot_ts >= %(since)s AND r.snapshot_ts < %(until)s
-     AND r.pruned_at IS NULL
-   UNION ALL
-  SELECT snapshot_ts, wallet_id, 1, false
-    FROM wallet_snapshots
-   WHERE snapshot_ts >= %(since)s AND snapshot_ts < %(until)s),
+     AND r.pruned_at IS NULL),
 member AS (
   SELECT snapshot_ts, wallet_id, sum(n) AS n
     FROM part
