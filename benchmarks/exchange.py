@@ -14,7 +14,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import certifi
 
 from hlctl.sim.generated import Generated
 
@@ -26,7 +29,8 @@ _PLACE = b"%013d"  # of the time, in ms
 class World:
     """The answers; a wallet's is made when it is first asked for."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, behind: float) -> None:
+        self._behind_ms = round(behind * 1000)
         self._made = Generated(seed=7, rows=rows, pretty=False)
         self._states: dict[bytes, tuple[bytes, bytes]] = {}
         self._leaderboard = b""
@@ -45,7 +49,7 @@ class World:
         if (known := self._states.get(address)) is None:
             before = self._made.state(address.decode(), 1)[: -len(b"1}")]
             known = self._states[address] = (_HEAD % (len(before) + 14) + before, b"}")
-        return known[0] + _PLACE % (time.time_ns() // 1_000_000) + known[1]
+        return known[0] + _PLACE % (time.time_ns() // 1_000_000 - self._behind_ms) + known[1]
 
 
 class Answering(asyncio.Protocol):
@@ -83,24 +87,37 @@ class Answering(asyncio.Protocol):
             self._transport.write(self._world.state(body) if body else self._world.leaderboard())
 
 
-def certify(folder: Path) -> Path:
-    """Make an authority's key and certificate for 127.0.0.1 in one file: it serves, and whoever is to believe it."""
-    file = folder / "exchange.pem"
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What the exchange shows, and the authorities that a client knows: all of certifi's, as anywhere, and that one."""
+
+    chain: Path  # with its key
+    authorities: Path
+
+
+def certify(folder: Path) -> Certificate:
+    """Make an authority that vouches for 127.0.0.1 alone."""
+    made = Certificate(folder / "exchange.pem", folder / "authorities.pem")
+    own = folder / "own.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
          "-days", "2", "-subj", "/CN=benchmark", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", file, "-out", folder / "certificate.pem"],
+         "-keyout", made.chain, "-out", own],
         check=True, capture_output=True,
     )  # fmt: skip
-    file.write_text(file.read_text() + (folder / "certificate.pem").read_text())
-    return file
+    made.chain.write_text(made.chain.read_text() + own.read_text())
+    made.authorities.write_text(Path(certifi.where()).read_text() + own.read_text())
+    return made
 
 
 @contextmanager
-def serving(*, rows: int, latency: float = 0.0, certificate: Path | None = None) -> Iterator[str]:
+def serving(
+    *, rows: int, latency: float = 0.0, behind: float = 0.0, certificate: Certificate | None = None
+) -> Iterator[str]:
     """Serve from a process of its own; yields the base address. Its wallets are those of a leaderboard of `rows`."""
-    tls = ["--tls", str(certificate)] if certificate else []
-    command = [sys.executable, "-m", "benchmarks.exchange", "--rows", str(rows), "--latency", str(latency), *tls]
+    tls = ["--tls", str(certificate.chain)] if certificate else []
+    figures = ["--rows", str(rows), "--latency", str(latency), "--behind", str(behind)]
+    command = [sys.executable, "-m", "benchmarks.exchange", *figures, *tls]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None or not (address := process.stdout.readline().strip()):
             raise RuntimeError("the exchange did not start")
@@ -110,7 +127,7 @@ def serving(*, rows: int, latency: float = 0.0, certificate: Path | None = None)
             process.terminate()
 
 
-def settings(address: str, *, database_url: str, certificate: Path | None = None) -> Mapping[str, str]:
+def settings(address: str, *, database_url: str, certificate: Certificate | None = None) -> Mapping[str, str]:
     """Return the environment in which hlctl asks this exchange."""
     own = {
         "HLCTL_API_URL": address,
@@ -118,7 +135,7 @@ def settings(address: str, *, database_url: str, certificate: Path | None = None
         "HLCTL_DATABASE_URL": database_url,
         "HLCTL_RATE_LIMIT": "0",
     }
-    return own | ({"SSL_CERT_FILE": str(certificate)} if certificate else {})
+    return own | ({"SSL_CERT_FILE": str(certificate.authorities)} if certificate else {})
 
 
 async def _serve(world: World, latency: float, tls: Path | None) -> None:
@@ -141,9 +158,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exchange", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000, help="of the leaderboard")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds")
+    parser.add_argument("--behind", type=float, default=0.0, help="seconds that its clock is behind this machine's")
     parser.add_argument("--tls", type=Path, help="a file with key and certificate")
     options = parser.parse_args()
-    asyncio.run(_serve(World(options.rows), options.latency, options.tls))
+    asyncio.run(_serve(World(options.rows, options.behind), options.latency, options.tls))
 
 
 if __name__ == "__main__":

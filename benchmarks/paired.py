@@ -63,11 +63,16 @@ def once(command: Sequence[str], env: Mapping[str, str]) -> Sample:
     return Sample(wall, cpu, rss)
 
 
-def rounds(candidates: Mapping[str, Callable[[], T]], count: int, *, warm_up: int = 1) -> dict[str, list[T]]:
-    """Run every candidate once a round, in turn forwards and backwards; the rounds to warm up are not returned."""
+def rounds(
+    candidates: Mapping[str, Callable[[], T]], count: int, *, warm_up: int = 1, forwards_only: bool = False
+) -> dict[str, list[T]]:
+    """Run every candidate once a round; the rounds to warm up are not returned.
+
+    Every other round goes backwards, so that nobody always follows the same one, unless a candidate has to.
+    """
     found: dict[str, list[T]] = {name: [] for name in candidates}
     for number in range(-warm_up, count):
-        for name in list(candidates)[:: 1 if number % 2 else -1]:
+        for name in list(candidates)[:: 1 if number % 2 or forwards_only else -1]:
             result = candidates[name]()
             if number >= 0:
                 found[name].append(result)

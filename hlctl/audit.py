@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 
 from hlctl import db
 from hlctl.db import Connection, fetch_one
-from hlctl.model import Gap, Tally, Violation
+from hlctl.facts import Gap, Tally, Violation
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def completion(ctx: typer.Context, shell: Annotated[Shell, typer.Argument()], as
     def job() -> "Result":
         from typer.completion import get_completion_script  # type: ignore[attr-defined] # it has no public name
 
-        from hlctl.results import TextResult
+        from hlctl.answers import TextResult
 
         return TextResult(text=get_completion_script(prog_name="hlctl", complete_var="_HLCTL_COMPLETE", shell=shell))
 

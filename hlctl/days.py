@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 
 from hlctl import db
 from hlctl.db import Connection, fetch_one
-from hlctl.model import StoredDay
+from hlctl.facts import StoredDay
 
 
 def span(day: date) -> dict[str, datetime]:

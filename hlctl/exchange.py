@@ -2,7 +2,6 @@
 
 import json
 import logging
-import statistics
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -110,7 +109,8 @@ class Fetch:
 
     def clock_offset_ms(self) -> int | None:
         """Return the exchange's clock minus the database's, median over the answers that told the time."""
-        return round(statistics.median(self._clock_offsets)) if self._clock_offsets else None
+        offsets = sorted(self._clock_offsets)
+        return round(offsets[len(offsets) // 2]) if offsets else None
 
     def _now(self) -> float:
         return self._clock.since(self._minute)

@@ -8,6 +8,7 @@ import re
 import resource
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -117,6 +118,13 @@ def free_bytes(path: Path) -> int | None:
         found = os.statvfs(path)
         return found.f_bavail * found.f_frsize
     return None
+
+
+def modules() -> tuple[int, int]:
+    """Return of how many modules in this process the bytecode is kept on disk, and how many there are."""
+    specs = [module.__spec__ for module in list(sys.modules.values()) if getattr(module, "__spec__", None)]
+    cached = [spec.cached for spec in specs if spec and spec.has_location and spec.cached]
+    return sum(map(os.path.exists, cached)), len(cached)
 
 
 def open_files() -> int | None:

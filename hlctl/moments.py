@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from hlctl.errors import MinuteRefusedError, UsageError
-from hlctl.model import MINUTE, Clip
+from hlctl.facts import Clip
+from hlctl.model import MINUTE
 
 FINAL_AFTER = timedelta(seconds=120)
 """How long after it began a minute is final: no cell of it changes any more."""

@@ -1,4 +1,4 @@
-"""What `status` asks besides the judgement, in domain types: a module of the store's floor.
+"""What is asked of the record to look at it, in domain types: a module of the store's floor.
 
 Every function runs inside a transaction of the caller's (`db.transaction`).
 """
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from psycopg.rows import class_row
 
 from hlctl import db
+from hlctl.checks.database import Growth, Session
 from hlctl.db import Connection
-from hlctl.model import HeldLock, RefreshRun, Storage, Thresholds, Traffic, TroubledWallet
+from hlctl.facts import Health, HeldLock, Holders, RefreshRun, Storage, Thresholds, Traffic, TroubledWallet
+from hlctl.model import Recorded
 
 if TYPE_CHECKING:
     from hlctl.metrics import Facts
@@ -64,3 +66,47 @@ def read_metrics(conn: Connection) -> "Facts":
     if facts is None:
         raise TypeError("v_latest_health has no row")
     return facts
+
+
+def read_health(conn: Connection) -> Health:
+    """Return the database's judgement; there always is one."""
+    with conn.cursor(row_factory=class_row(Health)) as cursor:
+        health = cursor.execute(db.query("latest_health")).fetchone()
+    if health is None:
+        raise TypeError("v_latest_health has no row")
+    return health
+
+
+def read_latest_run(conn: Connection) -> Recorded | None:
+    """Return the newest recorded minute."""
+    with conn.cursor(row_factory=class_row(Recorded)) as cursor:
+        return cursor.execute(db.query("latest_run")).fetchone()
+
+
+def list_last_hour(conn: Connection) -> list[tuple[datetime, str | None]]:
+    """Return (minute, status) of the last 60 minutes, oldest first; None where nothing was recorded."""
+    return [(minute, status) for minute, status in conn.execute(db.query("list_last_hour")).fetchall()]
+
+
+def summarize_minute(conn: Connection, minute: datetime) -> list[Holders]:
+    """Return what the cells of a minute say, one line per asset."""
+    with conn.cursor(row_factory=class_row(Holders)) as cursor:
+        return cursor.execute(db.query("summarize_minute"), {"minute": minute}).fetchall()
+
+
+def describe_session(conn: Connection) -> Session:
+    """Return who the session is and what its server is; needs no schema."""
+    with conn.cursor(row_factory=class_row(Session)) as cursor:
+        session = cursor.execute(db.query("describe_session")).fetchone()
+    if session is None:
+        raise TypeError("a session has one row")
+    return session
+
+
+def measure_growth(conn: Connection) -> Growth:
+    """Return how much room the record takes."""
+    with conn.cursor(row_factory=class_row(Growth)) as cursor:
+        growth = cursor.execute(db.query("measure_growth")).fetchone()
+    if growth is None:
+        raise TypeError("a measurement has one row")
+    return growth

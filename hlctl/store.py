@@ -14,16 +14,13 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from hlctl import db, oddities
-from hlctl.checks.database import Growth, Session
 from hlctl.db import Connection, fetch_one
 from hlctl.errors import BusyError, DatabaseUnusableError, MinuteMissedError, NoUniverseError
 from hlctl.model import (
     Answer,
     Asset,
     Attempt,
-    Health,
     Held,
-    Holders,
     LeaderboardRow,
     Recorded,
     Refresh,
@@ -306,51 +303,7 @@ def _add_universe_run(conn: Connection, **columns: object) -> int:
     return int(row[0]) if row else 0
 
 
-def read_health(conn: Connection) -> Health:
-    """Return the database's judgement; there always is one."""
-    with conn.cursor(row_factory=class_row(Health)) as cursor:
-        health = cursor.execute(db.query("latest_health")).fetchone()
-    if health is None:
-        raise TypeError("v_latest_health has no row")
-    return health
-
-
-def read_latest_run(conn: Connection) -> Recorded | None:
-    """Return the newest recorded minute."""
-    with conn.cursor(row_factory=class_row(Recorded)) as cursor:
-        return cursor.execute(db.query("latest_run")).fetchone()
-
-
 def read_universe(conn: Connection) -> Universe | None:
     """Return the universe in force at a glance."""
     with conn.cursor(row_factory=class_row(Universe)) as cursor:
         return cursor.execute(db.query("summarize_universe")).fetchone()
-
-
-def list_last_hour(conn: Connection) -> list[tuple[datetime, str | None]]:
-    """Return (minute, status) of the last 60 minutes, oldest first; None where nothing was recorded."""
-    return [(minute, status) for minute, status in conn.execute(db.query("list_last_hour")).fetchall()]
-
-
-def summarize_minute(conn: Connection, minute: datetime) -> list[Holders]:
-    """Return what the cells of a minute say, one line per asset."""
-    with conn.cursor(row_factory=class_row(Holders)) as cursor:
-        return cursor.execute(db.query("summarize_minute"), {"minute": minute}).fetchall()
-
-
-def describe_session(conn: Connection) -> Session:
-    """Return who the session is and what its server is; needs no schema."""
-    with conn.cursor(row_factory=class_row(Session)) as cursor:
-        session = cursor.execute(db.query("describe_session")).fetchone()
-    if session is None:
-        raise TypeError("a session has one row")
-    return session
-
-
-def measure_growth(conn: Connection) -> Growth:
-    """Return how much room the record takes."""
-    with conn.cursor(row_factory=class_row(Growth)) as cursor:
-        growth = cursor.execute(db.query("measure_growth")).fetchone()
-    if growth is None:
-        raise TypeError("a measurement has one row")
-    return growth

@@ -7,11 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
+from hlctl.answers import StatusResult
 from hlctl.errors import HlctlError
 from hlctl.jobs.database import NO_ANSWER
 from hlctl.render import status
 from hlctl.render.screen import Block, drawn, said
-from hlctl.results import StatusResult
 
 PERIOD = 5.0
 """Seconds from one look to the next."""

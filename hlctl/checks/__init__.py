@@ -32,6 +32,7 @@ class CheckId(StrEnum):
     RIGHTS = "rights"
     UNIVERSE = "universe"
     RECORDING = "recording"
+    ENGINE = "engine"
     PARTITIONS_AHEAD = "partitions_ahead"
     DISK = "disk"
     EMBEDDED_SERVER = "embedded_server"
@@ -41,6 +42,7 @@ class CheckId(StrEnum):
     CLOCK_DATABASE_EXCHANGE = "clock_database_exchange"
     SCHEDULE = "schedule"
     PROCESS_LIMITS = "process_limits"
+    BYTECODE = "bytecode"
     METRICS_FILE = "metrics_file"
 
 

@@ -6,7 +6,8 @@ from datetime import timedelta
 from ipaddress import ip_address
 
 from hlctl.checks import Check, CheckId, age, ok, problem, skipped, warning
-from hlctl.model import Health, Universe
+from hlctl.facts import Health
+from hlctl.model import Universe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

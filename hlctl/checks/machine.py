@@ -133,6 +133,15 @@ def process_limits(files: int | None, *, connections: int, others: int) -> Check
     return ok(CheckId.PROCESS_LIMITS, f"{files or 'any number of'} files open, a run needs {needed}")
 
 
+def bytecode(compiled: int, loaded: int) -> Check:
+    """Judge of how many loaded modules the bytecode is kept; without it every start compiles them again."""
+    if 2 * compiled < loaded:
+        anew = f"{loaded - compiled} of {loaded} modules are compiled again at every start"
+        finding = f"{anew}, which more than doubles its CPU time"
+        return warning(CheckId.BYTECODE, finding, "as who installed hlctl: `python -m compileall -q` its site-packages")
+    return ok(CheckId.BYTECODE, f"kept for {compiled} of {loaded} modules")
+
+
 def metrics_file(path: str | None, *, is_there: bool, is_writable: bool) -> Check:
     """Judge the directory of the metrics file (None: none is set): whether it exists, and may be written to."""
     if path is None:

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic.fields import FieldInfo
 
 from hlctl import settings
-from hlctl.results import ConfigResult, Setting
+from hlctl.answers import ConfigResult, Setting
 from hlctl.settings import PREFIX, Given, Settings
 
 _SHOWN = {

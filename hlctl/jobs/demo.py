@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hlctl import embedded, sim
+from hlctl.answers import DemoResult
 from hlctl.errors import UsageError
 from hlctl.jobs.database import init_db
 from hlctl.jobs.snapshot import Progress, snapshot
 from hlctl.jobs.status import status
 from hlctl.jobs.universe import refresh_universe
-from hlctl.results import DemoResult
 from hlctl.settings import Settings
 from hlctl.watchdog import watchdog
 

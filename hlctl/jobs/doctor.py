@@ -15,8 +15,22 @@ from pathlib import Path
 
 import psycopg
 
-from hlctl import __version__, access, binaries, db, embedded, machine, migrate, settings, store, wire
-from hlctl.checks import Check, CheckId, database, ok, problem, skipped, warning
+from hlctl import (
+    __version__,
+    access,
+    binaries,
+    db,
+    embedded,
+    engines,
+    machine,
+    migrate,
+    overview,
+    settings,
+    store,
+    wire,
+)
+from hlctl.answers import DoctorResult
+from hlctl.checks import Check, CheckId, database, engine, ok, problem, skipped, warning
 from hlctl.checks import machine as on_machine
 from hlctl.checks.database import Growth, LackingRight, Session
 from hlctl.checks.machine import PrivateFile, Server
@@ -27,7 +41,6 @@ from hlctl.jobs.database import countdown
 from hlctl.jobs.snapshot import OTHER_FILES
 from hlctl.jobs.universe import connect
 from hlctl.model import MissingReason, Source
-from hlctl.results import DoctorResult
 from hlctl.settings import PREFIX, SECRETS, Settings, Sources, default_data_dir
 from hlctl.transport import RequestFailedError
 
@@ -43,8 +56,8 @@ _FILES = "look at the network, a proxy or firewall on the way, and HLCTL_LEADERB
 _OF_DATABASE = (
     CheckId.DATABASE_TLS, CheckId.DATABASE_VERSION, CheckId.DATABASE_ENCODING, CheckId.DATABASE_WRITABLE,
     CheckId.POOLER, CheckId.SCHEMA,
-    CheckId.TOOL_VERSION, CheckId.RIGHTS, CheckId.UNIVERSE, CheckId.RECORDING, CheckId.PARTITIONS_AHEAD,
-    CheckId.CLOCK_HOST_DATABASE,
+    CheckId.TOOL_VERSION, CheckId.RIGHTS, CheckId.UNIVERSE, CheckId.RECORDING, CheckId.ENGINE,
+    CheckId.PARTITIONS_AHEAD, CheckId.CLOCK_HOST_DATABASE,
 )  # fmt: skip
 _NEED_SETTINGS = (
     CheckId.DATABASE_REACHABLE, *_OF_DATABASE, CheckId.EMBEDDED_SERVER, CheckId.DISK, CheckId.EXCHANGE_REACHABLE,
@@ -62,6 +75,7 @@ class _Seen:
     exchange_ahead: float | None = None
     growth: Growth | None = None
     free: int | None = None  # bytes
+    is_hypertable: bool = False  # the cells
 
     def add(self, check: Check) -> None:
         self.checks[check.id] = check
@@ -74,6 +88,7 @@ class _Seen:
 def doctor(config: Path | None, *, root: Path = machine.ROOT, ask: machine.Ask = machine.ask) -> DoctorResult:
     """Look at everything; `config` is the settings file named on the command line."""
     seen = _Seen()
+    seen.add(on_machine.bytecode(*machine.modules()))
     looks: list[Callable[[], None]] = [lambda: seen.add(on_machine.schedule(machine.schedules(root, ask)))]
     try:
         sources = settings.read_sources(config)  # once: it may be a pipe
@@ -223,7 +238,7 @@ def _question(conn: db.Connection, seen: _Seen) -> None:
 
 def _describe(conn: db.Connection) -> Session:
     with db.transaction(conn, read_only=True, statement_timeout=int(_ANSWER)):
-        return store.describe_session(conn)
+        return overview.describe_session(conn)
 
 
 def _answer(check: CheckId, question: Callable[[_Asked], Check], asked: _Asked) -> Check:
@@ -267,8 +282,18 @@ def _clock(asked: _Asked) -> Check:
     return database.clock_host_database(asked.seen.database_ahead)
 
 
+def _engine(asked: _Asked) -> Check:
+    present = engines.present(asked.conn)
+    keeper = engine.keeper(present)
+    asked.seen.is_hypertable = keeper is not None and keeper.extension == "timescaledb"
+    server = asked.conn.info.parameter_status("server_version") or "of unknown version"
+    return engine.engine(server, present, engines.served_by_functions(asked.conn))
+
+
 def _partitions(asked: _Asked) -> Check:
-    asked.seen.growth = store.measure_growth(asked.conn)
+    asked.seen.growth = overview.measure_growth(asked.conn)
+    if asked.seen.is_hypertable:
+        return ok(CheckId.PARTITIONS_AHEAD, "a hypertable makes each day with its first cell")
     return database.partitions_ahead(asked.seen.growth.days_ahead)
 
 
@@ -277,8 +302,11 @@ _QUESTIONS: dict[CheckId, Callable[[_Asked], Check]] = {
     CheckId.TOOL_VERSION: _tool_version,
     CheckId.RIGHTS: _rights,
     CheckId.CLOCK_HOST_DATABASE: _clock,
-    CheckId.UNIVERSE: lambda asked: database.universe(store.read_universe(asked.conn), store.read_health(asked.conn)),
-    CheckId.RECORDING: lambda asked: database.recording(store.read_health(asked.conn)),
+    CheckId.UNIVERSE: lambda asked: database.universe(
+        store.read_universe(asked.conn), overview.read_health(asked.conn)
+    ),
+    CheckId.RECORDING: lambda asked: database.recording(overview.read_health(asked.conn)),
+    CheckId.ENGINE: _engine,
     CheckId.PARTITIONS_AHEAD: _partitions,
 }
 

@@ -7,13 +7,13 @@ from datetime import date, datetime
 from pathlib import Path
 
 from hlctl import access, archive, cellfile, days, db, migrate
+from hlctl.answers import ArchiveResult, ExportResult
 from hlctl.archive import Manifest
 from hlctl.cellfile import Content, Written
 from hlctl.days import RecordedDay
 from hlctl.errors import ArchiveError, NoClusterError, UsageError
+from hlctl.facts import CheckedDay, ExportedDay
 from hlctl.jobs.database import countdown, opened
-from hlctl.model import CheckedDay, ExportedDay
-from hlctl.results import ArchiveResult, ExportResult
 from hlctl.settings import Settings
 
 Progress = Callable[[int, int], None]

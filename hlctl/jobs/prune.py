@@ -9,9 +9,9 @@ from datetime import date
 import psycopg
 
 from hlctl import days, db, migrate, store
+from hlctl.answers import PruneResult
 from hlctl.errors import UsageError
 from hlctl.jobs.database import countdown, is_embedded, opened, prepare
-from hlctl.results import PruneResult
 from hlctl.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -3,9 +3,9 @@
 from typing import NoReturn
 
 from hlctl import binaries, embedded
+from hlctl.answers import ServerResult, TextResult
 from hlctl.errors import NoClusterError
 from hlctl.jobs.database import embedded_data_dir
-from hlctl.results import ServerResult, TextResult
 from hlctl.settings import Settings
 
 

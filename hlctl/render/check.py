@@ -1,10 +1,11 @@
 """`status --check`: one line as monitoring plugins print it, words, a bar, and figures with the thresholds in force."""
 
+from hlctl.answers import StatusResult
 from hlctl.errors import HlctlError, Verdict
 from hlctl.render import clean
 from hlctl.render.screen import said
 from hlctl.render.status import age_words, figure, reasons_of, seconds_of
-from hlctl.results import Result, StatusResult
+from hlctl.results import Result
 
 _OLD = 120  # seconds from which v_latest_health calls the newest minute old
 

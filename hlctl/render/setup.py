@@ -2,10 +2,10 @@
 
 from collections import Counter
 
+from hlctl.answers import ConfigResult, DoctorResult, VersionResult
 from hlctl.checks import Outcome
 from hlctl.render import clean
 from hlctl.render.screen import Block, Facts
-from hlctl.results import ConfigResult, DoctorResult, VersionResult
 
 
 def config(result: ConfigResult) -> list[Block]:

@@ -7,10 +7,11 @@ from decimal import Decimal
 from math import ceil
 from textwrap import shorten
 
-from hlctl.model import HeldLock, Storage, Traffic, TroubledWallet
+from hlctl.answers import StatusDetails, StatusResult
+from hlctl.facts import HeldLock, Storage, Traffic, TroubledWallet
 from hlctl.render import clean
 from hlctl.render.screen import Block, Facts, Grid, Strip
-from hlctl.results import StatusDetails, StatusResult, missing_words
+from hlctl.results import missing_words
 
 REASONS = {
     "no_good_minute": "no good minute was ever recorded",

@@ -2,6 +2,19 @@
 
 from typing import TextIO
 
+from hlctl.answers import (
+    ArchiveResult,
+    ConfigResult,
+    DemoResult,
+    DoctorResult,
+    ExportResult,
+    PruneResult,
+    ServerResult,
+    StatusResult,
+    TextResult,
+    VerifyResult,
+    VersionResult,
+)
 from hlctl.model import Refresh
 from hlctl.render import clean, setup
 from hlctl.render.archive import checked, exported, prune
@@ -9,23 +22,12 @@ from hlctl.render.audit import verify
 from hlctl.render.screen import Block, Facts, put
 from hlctl.render.status import status
 from hlctl.results import (
-    ArchiveResult,
-    ConfigResult,
-    DemoResult,
-    DoctorResult,
-    ExportResult,
     NotDueResult,
-    PruneResult,
     RefreshPlanResult,
     RefreshResult,
     Result,
     SchemaResult,
-    ServerResult,
     SnapshotResult,
-    StatusResult,
-    TextResult,
-    VerifyResult,
-    VersionResult,
     missing_words,
 )
 

@@ -102,7 +102,7 @@ class Ledger:
         """Compare the newest minutes with what was seen and with what the exchange told. Raises BrokenError."""
         since = stage.lowest.replace(second=0, microsecond=0) - 3 * MINUTE
         runs = self.read(conn)
-        if len(stage.offsets) > 1:  # what was published before its minute began, or before its universe was there
+        if stage.went_back:  # what was published before its minute began, or before its universe was there
             self.excused |= {(check, ts) for check in ("published", "universe") for ts in runs if ts >= since}
         # A minute that is published after the next one, because the clock was put back between: what was judged of its
         # neighbours was judged by what was known then.

@@ -70,7 +70,7 @@ class Stage:
         self.unordered_until = start  # before this moment, the clock has told some moments twice
         self.offset = timedelta(0)
         self.offsets = {self.offset}  # all that there were since `play` began
-        self.has_ended_a_session = False  # since `play` began
+        self.has_ended_a_session = self.went_back = False  # since `play` began; the latter is the clock's
         self._told: datetime | None = None
         self.landed: Callable[[Actor], None] = lambda _actor: None  # told of each COMMIT, before its actor is
         self._left: list[Actor] = []
@@ -96,6 +96,7 @@ class Stage:
         """Step the database's clock."""
         if seconds < 0:
             self.unordered_until = max(self.unordered_until, self.now())
+            self.went_back = True
         self.offset += timedelta(seconds=seconds)
         self.offsets.add(self.offset)
 
@@ -146,7 +147,8 @@ class Stage:
 
     def play(self, actors: list[Actor]) -> None:
         """Let the actors work until all are done."""
-        self.lowest, self.offsets, self.has_ended_a_session = self.now(), {self.offset}, False
+        self.lowest, self.offsets = self.now(), {self.offset}
+        self.has_ended_a_session = self.went_back = False
         for actor in actors:
             threading.Thread(target=self._live, args=(actor,), name=actor.name, daemon=True).start()
         self._left = list(actors)

@@ -107,11 +107,11 @@ def snapshot(conn: db.Connection) -> None:
 def status(conn: db.Connection) -> None:
     """Do what `status` does."""
     migrate.require_current(conn)
-    run = store.read_latest_run(conn)
-    store.read_health(conn)
+    run = overview.read_latest_run(conn)
+    overview.read_health(conn)
     store.read_universe(conn)
-    store.list_last_hour(conn)
-    store.summarize_minute(conn, run.snapshot_ts if run else M)
+    overview.list_last_hour(conn)
+    overview.summarize_minute(conn, run.snapshot_ts if run else M)
     overview.read_thresholds(conn)
     overview.read_traffic(conn)
     overview.read_refresh(conn)

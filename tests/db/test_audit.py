@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from hlctl import audit, db, store
 from hlctl.audit import CHECKS
+from hlctl.facts import Tally, Violation
 from hlctl.jobs import verify
 from hlctl.model import (
     Answer,
@@ -27,9 +28,7 @@ from hlctl.model import (
     Refresh,
     Rules,
     Source,
-    Tally,
     Transport,
-    Violation,
     Wallet,
 )
 from hlctl.moments import Range

@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from hlctl import days, db
+from hlctl.answers import PruneResult
 from hlctl.errors import ExitCode
 from hlctl.jobs import prune as pruning
-from hlctl.results import PruneResult
 from hlctl.settings import Settings
 
 NOW = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)

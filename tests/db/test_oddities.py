@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hlctl import db, migrate, oddities, store
+from hlctl import db, migrate, oddities, overview, store
 from hlctl.model import Answer, Asset, Attempt, Held, MissingReason, Recorded, Wallet
 from tests.db.test_access import SENT
 from tests.db.test_store import LONG, RULES, SetClock, make_universe, publish
@@ -732,7 +732,7 @@ def test_suspect_words_are_of_the_whole_minute_and_degrade_it(conn: db.Connectio
         set_clock(at + timedelta(seconds=3), running=False)
         publish(conn, answers(at, BTC=list(sizes)), minute=at)
         with db.transaction(conn, read_only=True):
-            health = store.read_health(conn)
+            health = overview.read_health(conn)
         kept = conn.execute("SELECT suspect FROM ingest_runs WHERE snapshot_ts = %s", [at]).fetchone()
         assert kept == (list(health.suspect),)
         return list(health.suspect), health.health_state, list(health.reasons)

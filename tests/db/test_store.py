@@ -13,13 +13,13 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from hlctl import db, oddities, store
+from hlctl import db, oddities, overview, store
 from hlctl.errors import BusyError, DatabaseUnusableError, MinuteMissedError, NoUniverseError
+from hlctl.facts import Health
 from hlctl.model import (
     Answer,
     Asset,
     Attempt,
-    Health,
     Held,
     LeaderboardRow,
     LeverageType,
@@ -533,7 +533,7 @@ def test_an_odd_moment_is_in_a_minute_like_any_other(
 
 def judge(conn: db.Connection) -> Health:
     with db.transaction(conn, read_only=True):
-        return store.read_health(conn)
+        return overview.read_health(conn)
 
 
 def test_before_the_first_minute_the_data_is_stale(conn: db.Connection) -> None:

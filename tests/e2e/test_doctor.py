@@ -1,5 +1,6 @@
 """`doctor`: a healthy set-up with one thing wrong at a time; and `config show` beside it."""
 
+import re
 import socket
 import threading
 import time
@@ -62,6 +63,7 @@ def test_a_healthy_set_up_has_nothing_to_mend(healthy: Hlctl, exchange: sim.Exch
     assert exchange.weight_sent == 2
     assert sorted(entry.kind for entry in exchange.journal) == ["clearinghouseState", "leaderboard"]
     assert rows("SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables") == before
+    assert re.fullmatch(r"plain PostgreSQL \d.*, in daily partitions", found(ran)["engine"][1])
     text = healthy("doctor")
     assert len(text.out.splitlines()) == len(found(ran)) + 1
     assert text.out.splitlines()[0].split()[:2] == ["ok", "settings"]
@@ -311,3 +313,13 @@ def test_the_place_of_the_metrics_file_is_looked_at_and_nothing_is_written_there
     folder.mkdir()
     assert odd(healthy("doctor", "--json", **settings)) == {"embedded_server": "skipped"}
     assert list(folder.iterdir()) == []
+
+
+def test_an_installation_without_bytecode_costs_twice_the_cpu(healthy: Hlctl, at: At, tmp_path: Path) -> None:
+    """Nothing is wrong but the bill, 1,440 times a day."""
+    at(**now())
+    ran = healthy("doctor", "--json", PYTHONDONTWRITEBYTECODE="1", PYTHONPYCACHEPREFIX=str(tmp_path / "none"))
+    outcome, finding, remedy = found(ran)["bytecode"]
+    assert (ran.code, outcome) == (0, "warning")
+    assert re.fullmatch(r"\d+ of \d+ modules are compiled again at every start, .*", finding)
+    assert "compileall" in remedy

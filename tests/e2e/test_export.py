@@ -394,6 +394,25 @@ def test_duckdb_reads_the_archive_as_one_table_with_the_pages_own_words(
 
 
 @NEEDS_DUCKDB
+def test_duckdb_reads_an_archive_of_csv_too(
+    export: Callable[..., Ran], archive: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the other call that the page gives; an empty field is no zero there either."""
+    import duckdb  # noqa: PLC0415 - may not be installed
+
+    assert export("--format", "csv").code == 0
+    monkeypatch.chdir(archive.parent)
+    (statement,) = re.findall(r"<!-- run: duckdb -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
+    (read_csv,) = re.findall(r"^`(read_csv\(.*?\))` reads CSV", PAGE, re.MULTILINE)
+    found = duckdb.connect().execute(re.sub(r"read_parquet\(.*?\)", read_csv, statement)).fetchall()
+    assert found == rows(
+        "SELECT snapshot_ts::date, asset::text, count(*), count(*) FILTER (WHERE position_szi IS NULL)"
+        "  FROM wallet_snapshots c WHERE snapshot_ts < %s GROUP BY 1, c.asset ORDER BY 1, c.asset::text",
+        TODAY,
+    )  # fmt: skip
+
+
+@NEEDS_DUCKDB
 def test_a_pruned_day_is_restored_as_the_page_says_and_is_what_was_published(
     export: Callable[..., Ran], with_universe: Hlctl, archive: Path, database: str, rows: Rows,
     monkeypatch: pytest.MonkeyPatch,

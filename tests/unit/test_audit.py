@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hlctl import db
+from hlctl.answers import VerifyResult
 from hlctl.audit import CHECKS
 from hlctl.errors import ExitCode
-from hlctl.model import Checked, Clip, Gap, Tally, Violation
+from hlctl.facts import Checked, Clip, Gap, Tally, Violation
 from hlctl.render import text
 from hlctl.render.audit import REASONS
-from hlctl.results import VerifyResult
 
 PAGE = (Path(__file__).parents[2] / "docs" / "semantics.md").read_text().partition("`hlctl verify` checks")[2]
 QUERIES = db.sql_root() / "queries"

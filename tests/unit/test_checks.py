@@ -10,8 +10,10 @@ import pytest
 
 from hlctl.checks import Check, CheckId, Outcome, age, database, machine
 from hlctl.checks.database import Growth, LackingRight
+from hlctl.checks.engine import FUNCTIONS, Engine, engine
 from hlctl.checks.machine import PrivateFile, Schedules, Server
-from hlctl.model import Health, Universe
+from hlctl.facts import Health
+from hlctl.model import Universe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
 TODAY = date(2026, 11, 25)
@@ -45,6 +47,15 @@ def growth(cells: int = 864_000, cell_bytes: int = 864_000 * 160, cells_a_minute
     return Growth(
         database_bytes=2 * cell_bytes, cell_bytes=cell_bytes, cells=cells, cells_a_minute=cells_a_minute, days_ahead=7
     )
+
+
+PLAIN = dict.fromkeys(FUNCTIONS)
+ON_CITUS = dict.fromkeys(FUNCTIONS, "citus")
+ON_TIMESCALEDB = PLAIN | dict.fromkeys(FUNCTIONS[:5], "timescaledb")
+
+
+def kept(parts: int | None, extension: str = "citus", version: str = "13.2-1") -> Engine:
+    return Engine(extension=extension, version=version, parts=parts)
 
 
 def schedules(timers: str = "", cron: str = "", *, yields: bool = False) -> Schedules:
@@ -132,6 +143,43 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
         ": last_minute_old, suspect",
     ),
     "stale": (database.recording(health("stale", "no_good_minute")), PROBLEM, "stale"),
+    "no engine": (engine("18.4", [], PLAIN), OK, "plain PostgreSQL 18.4, in daily partitions"),
+    "an idle engine": (
+        engine("15.18", [kept(None)], PLAIN),
+        OK,
+        "plain PostgreSQL 15.18, in daily partitions; Citus 13.2-1 is there and does not keep the cells",
+    ),
+    "citus": (
+        engine("15.18", [kept(4)], ON_CITUS),
+        OK,
+        "Citus 13.2-1: wallet_snapshots is distributed, 4 shards",
+    ),
+    "timescaledb": (
+        engine("15.18", [kept(None), kept(30, "timescaledb", "2.28.3")], ON_TIMESCALEDB),
+        OK,
+        "TimescaleDB 2.28.3: wallet_snapshots is a hypertable, 30 chunks",
+    ),
+    "a new hypertable": (engine("15.18", [kept(0, "timescaledb")], ON_TIMESCALEDB), OK, "a hypertable, 0 chunks"),
+    "a migration on citus": (
+        engine("15.18", [kept(4)], ON_CITUS | {"odd_cells": None}),
+        PROBLEM,
+        "4 shards; not made for it: odd_cells",
+    ),
+    "a migration on timescaledb": (
+        engine("15.18", [kept(9, "timescaledb")], ON_TIMESCALEDB | {"drop_day": None}),
+        PROBLEM,
+        "not made for it: drop_day",
+    ),
+    "a lost function": (
+        engine("15.18", [kept(4)], {"odd_cells": "citus"}),
+        PROBLEM,
+        "not made for it: cell_storage, drop_day, ensure_partitions, stored_days, stray_cells, suspect_cells",
+    ),
+    "another engine's functions": (
+        engine("18.4", [], ON_TIMESCALEDB),
+        PROBLEM,
+        "in daily partitions; not made for it: cell_storage, drop_day",
+    ),
     "no partition": (database.partitions_ahead(None), PROBLEM, "today has no partition"),
     "yesterday's partition": (database.partitions_ahead(-1), PROBLEM, "today has no partition"),
     "today's partition": (database.partitions_ahead(0), WARNING, "0 days ahead"),
@@ -187,6 +235,8 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
     "a crontab that yields": (machine.schedule(schedules(BOTH, BOTH, yields=True)), OK, "systemd start"),
     "files enough": (machine.process_limits(24, connections=8, others=16), OK, "24 files open, a run needs 24"),
     "files too few": (machine.process_limits(23, connections=8, others=16), WARNING, "asks fewer wallets"),
+    "bytecode of most": (machine.bytecode(300, 600), OK, "kept for 300 of 600 modules"),
+    "no bytecode": (machine.bytecode(20, 600), WARNING, "580 of 600 modules are compiled again at every start"),
     "no metrics file": (machine.metrics_file(None, is_there=False, is_writable=False), SKIPPED, "is not set"),
     "a metrics file": (machine.metrics_file("/d/x.prom", is_there=True, is_writable=True), OK, "can be written"),
     "a metrics file nowhere": (
@@ -206,6 +256,12 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
     ),
     "any files": (machine.process_limits(None, connections=64, others=16), OK, "any number of files"),
 }
+
+
+def test_the_page_on_scaling_shows_what_the_check_of_the_engine_says() -> None:
+    """Its block cannot be run where there is no engine."""
+    page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
+    assert f"# engine: {engine('15.18', [kept(4)], ON_CITUS).finding}\n" in page
 
 
 @pytest.mark.parametrize(("check", "outcome", "words"), CASES.values(), ids=CASES)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hlctl.answers import Setting
 from hlctl.errors import ConfigurationError, ExitCode
 from hlctl.jobs import config
-from hlctl.results import Setting
 from hlctl.settings import PREFIX, Settings
 
 CANARY = "TOPSECRET"

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,17 @@ def test_the_readme_names_every_setting_with_its_default() -> None:
     }
     assert documented == defaults
     assert all(f"HLCTL_{secret.upper()}_FILE" in README for secret in SECRETS)
+
+
+def test_the_page_on_scaling_names_every_file_of_the_engines_and_finds_them() -> None:
+    """Its own blocks need an engine; what they name is held here, and tests/db/test_engines.py runs the files."""
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    files = {file.name for file in (ROOT / "sql" / "engines").iterdir()}
+    assert set(re.findall(r"^\| `(\w+\.sql)` \|", page, re.MULTILINE)) == files
+    assert set(re.findall(r'"\$engines/(\w+\.sql)"', page)) <= files
+    (program,) = re.findall(r"python -c '(.*?)'", page)
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert Path(found.stdout.strip()).samefile(ROOT / "sql" / "engines")
 
 
 def test_every_hlctl_name_in_the_docs_is_a_setting() -> None:

@@ -16,7 +16,7 @@ TESTS = Path(__file__).parents[1]
 FLOORS = (
     {"hlctl"},
     {"hlctl.errors"},
-    {"hlctl.model", "hlctl.logs", "hlctl.outage"},
+    {"hlctl.model", "hlctl.facts", "hlctl.logs", "hlctl.outage"},
     {
         "hlctl.clock",
         "hlctl.watchdog",
@@ -28,13 +28,14 @@ FLOORS = (
         "hlctl.epilog",
         "hlctl.metrics",
     },
-    {"hlctl.checks.database", "hlctl.checks.machine"},
+    {"hlctl.checks.database", "hlctl.checks.engine", "hlctl.checks.machine"},
     {"hlctl.db", "hlctl.transport", "hlctl.settings", "hlctl.cellfile", "hlctl.memory"},
     {"hlctl.binaries", "hlctl.archive", "hlctl.machine"},
     {"hlctl.cluster"},
     {"hlctl.embedded", "hlctl.exchange", "hlctl.oddities"},
-    {"hlctl.access", "hlctl.migrate", "hlctl.store", "hlctl.overview", "hlctl.audit", "hlctl.days"},
+    {"hlctl.access", "hlctl.migrate", "hlctl.store", "hlctl.overview", "hlctl.audit", "hlctl.days", "hlctl.engines"},
     {"hlctl.results"},
+    {"hlctl.answers"},
     {"hlctl.render", "hlctl.jobs", "hlctl.jobs.interrupt", "hlctl.jobs.database", "hlctl.quiet"},
     {
         "hlctl.render.document",

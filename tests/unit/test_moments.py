@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hlctl.errors import MinuteRefusedError, UsageError
+from hlctl.facts import Clip
 from hlctl.jobs import export
-from hlctl.model import MINUTE, Clip
+from hlctl.model import MINUTE
 from hlctl.moments import Range, Wanted, bound, parse_minute, parse_span, wanted
 
 M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)

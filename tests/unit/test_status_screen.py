@@ -17,25 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hlctl.answers import StatusDetails, StatusResult
 from hlctl.errors import DatabaseUnusableError, ExitCode, Verdict
-from hlctl.model import (
-    Asset,
-    Health,
-    HeldLock,
-    Holders,
-    MissingReason,
-    Recorded,
-    RefreshRun,
-    Storage,
-    Thresholds,
-    Traffic,
-    TroubledWallet,
-    Universe,
-)
+from hlctl.facts import Health, HeldLock, Holders, RefreshRun, Storage, Thresholds, Traffic, TroubledWallet
+from hlctl.model import Asset, MissingReason, Recorded, Universe
 from hlctl.render import check, text
 from hlctl.render.screen import wrapped
 from hlctl.render.status import REASONS, age_words, reasons_of
-from hlctl.results import StatusDetails, StatusResult
 
 SCREENS = Path(__file__).parent / "screens"
 NOW = datetime(2026, 1, 6, 20, 44, 28, 300_000, tzinfo=UTC)
