@@ -27,6 +27,7 @@ _THREADS = 8
 _WARM_UP = 5  # questions of each thread: its connection is open then
 _QUESTION = b'{"type":"clearinghouseState","user":"0x%040x"}'
 _WALLETS = 200
+_PATIENCE = 30.0  # seconds, for all threads to be ready
 
 Ask = Callable[[bytes], bytes]
 
@@ -69,7 +70,7 @@ _WAYS = {"http.client": _client, "hlctl": _transport}
 def ask(way: str, base: str, questions: int) -> float:
     """Ask in threads and return the CPU seconds of a question, opening the connections aside."""
     opened = _WAYS[way](base)
-    ready = threading.Barrier(_THREADS + 1)
+    ready = threading.Barrier(_THREADS + 1, timeout=_PATIENCE)
 
     def work() -> None:
         one = opened()
@@ -113,7 +114,7 @@ def main() -> None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             certificate = exchange.certify(folder) if scheme == "https" else None
             base = stack.enter_context(exchange.serving(rows=1_000, certificate=certificate))
-            env = os.environ | ({"SSL_CERT_FILE": str(certificate)} if certificate else {})
+            env = os.environ | ({"SSL_CERT_FILE": str(certificate.authorities)} if certificate else {})
             ways = {way: partial(apart, way, base, options.questions, env) for way in _WAYS}
             found = rounds(ways, options.rounds)
         print(f"{scheme}: {options.rounds} rounds of {options.questions} questions, median (least to largest)")
