@@ -174,7 +174,7 @@ class _TLSPool(HTTPSConnectionPool):
 class _Adapter(HTTPAdapter):
     """requests' adapter over bound sockets, with one SSLContext for all connections: each one costs 25 ms of CPU.
 
-    What requests does anew for every question, and nobody here asks for, is a fifth of its cost: which pool, which
+    What requests does anew for every question, and nobody here asks for, is a quarter of its cost: which pool, which
     proxy, which cookies and encoding.
     """
 
