@@ -87,6 +87,12 @@ def violations(conn: Connection, check: Check, since: datetime, until: datetime)
         return cursor.execute(db.query(f"check_{check.id}"), {"since": since, "until": until}).fetchall()
 
 
+def largest_minute(conn: Connection, since: datetime, until: datetime) -> int:
+    """Return how many cells the largest run of [since, until) says to have; 0 if there is none."""
+    row = fetch_one(conn, "largest_minute", {"since": since, "until": until})
+    return int(row[0]) if row else 0
+
+
 def count_runs(conn: Connection, since: datetime, until: datetime) -> Tally:
     """Return what is recorded of [since, until)."""
     with conn.cursor(row_factory=class_row(Tally)) as cursor:

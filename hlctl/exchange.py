@@ -69,7 +69,10 @@ class Fetch:
         self._clock = clock
         self._deadline = deadline
         self._request_timeout = request_timeout
-        self._changed = threading.Condition()
+        self._turn = threading.Lock()  # one thread waits for what the plan says, the others for their turn to do so
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)  # what the plan says may be another thing now
+        self._ended = threading.Condition(lock)  # a thread has nothing left to do
         self._decoding = threading.Lock()  # a hostile answer costs memory while it is decoded: one at a time
         self._closed = False
         self._answered_at: list[datetime] = []
@@ -91,9 +94,9 @@ class Fetch:
         with self._changed:
             while not (self._bug or interrupted() or self._plan.is_over(self._now())):
                 progress(len(self._plan.answers))
-                self._changed.wait(min(_LOOK_UP, max(0.0, self._deadline - self._now())))
+                self._ended.wait(min(_LOOK_UP, max(0.0, self._deadline - self._now())))
             self._closed = True
-            self._changed.notify_all()
+            self._changed.notify()
             progress(len(self._plan.answers))
         if self._bug:
             raise self._bug
@@ -117,13 +120,13 @@ class Fetch:
             while (wallet := self._next()) is not None:
                 self._ask_one(wallet)
         except BaseException as exc:  # noqa: BLE001 - handed to the main thread, which raises it
-            with self._changed:
-                self._bug = exc
-                self._changed.notify_all()
+            self._bug = exc
+        with self._ended:
+            self._ended.notify()
 
     def _next(self) -> Wallet | None:
         """Return the wallet to ask now, waiting for its time; None when there is nothing left to do."""
-        with self._changed:
+        with self._turn, self._changed:
             while not self._closed:
                 now = self._now()
                 step = self._plan.step(now)
@@ -169,4 +172,4 @@ class Fetch:
                 self._plan.answered(wallet, held)
             else:
                 self._plan.failed(wallet, failure or MissingReason.INTERNAL, self._now(), retry_after=retry_after)
-            self._changed.notify_all()
+            self._changed.notify()

@@ -25,6 +25,8 @@ END_BY = 57.0
 STATE_WEIGHT = 2  # of one clearinghouseState request (api.md 3.1)
 RATE_WINDOW = 60.0
 _ON_ITS_WAY = 0.5  # seconds: a request may reach the exchange so much later than it was sent, beside one that did not
+_MADE_UP_FOR = 0.1  # seconds by which a request may be late and the next one in time
+_FASTEST = 0.9  # of the time between two requests at the even pace of a whole minute
 _SAFE_SHARE = 5 / 6  # of the exchange's limit: others may share the address
 
 _EARLY, _LATE = timedelta(seconds=-5), timedelta(seconds=65)  # how far the exchange's clock may be from the minute
@@ -123,7 +125,8 @@ class Plan:
         self._extra = math.ceil(_RETRY_SHARE * min(len(wallets), capacity / (1 + _RETRY_SHARE)))
         # The runs before are known by the second: a pace that leaves room for one second's requests never has to wait
         # for them, and so does not fall behind from minute to minute.
-        self._pace = (deadline + 1.0 + _ON_ITS_WAY) / capacity if len(wallets) > capacity else 0.0
+        self._paced_until = deadline + 1.0 + _ON_ITS_WAY if len(wallets) > capacity else 0.0
+        self._due = -math.inf
         self._resume = -math.inf
         self._cool_downs = 0
         self._heard = False
@@ -140,8 +143,7 @@ class Plan:
         # Until somebody has answered only a few wallets are tried: a dead exchange costs a few requests, not all.
         may_start = bool(self._fresh) and (self._heard or len(self._attempts) < self._probe)
         again_at = self._again[0][0] if self._again else math.inf
-        paced = -math.inf if self.last_sent is None else self.last_sent + self._pace
-        ready = max(self._resume, paced, self._free_at(now), now if may_start else again_at)
+        ready = max(self._resume, self._due, self._free_at(now), now if may_start else again_at)
         if ready > now:
             return Wait(None if math.isinf(ready) else ready)
         wallet = heapq.heappop(self._again)[2] if again_at <= now else self._fresh.popleft()
@@ -173,6 +175,18 @@ class Plan:
         self.sent_per_second[second] += 1
         if not math.isinf(self._capacity):
             self._sent.append(now)
+        if self._paced_until:
+            self._due = self._next_due(now)
+
+    def _next_due(self, now: float) -> float:
+        """Return when the next request is due: what may still be sent is spread evenly over the rest of the minute.
+
+        So a late start, a pause and a thread that wakes up late are made up for, but not by crowding the minute's end:
+        the minutes after it would have to wait for that, each for the one before.
+        """
+        due = self._due if now - self._due < _MADE_UP_FOR else now
+        even = (self._paced_until - due) / max(1.0, self._capacity - self.requests_sent + 1)
+        return due + max(even, _FASTEST * self._paced_until / self._capacity)
 
     def answered(self, wallet: Wallet, answer: Held) -> None:
         """Take in a good answer."""

@@ -20,7 +20,8 @@ _MOMENT = re.compile(
     re.ASCII,
 )
 _SPAN = re.compile(r"(?P<count>\d{1,9})(?P<unit>[mhd])?", re.ASCII)
-_UNITS = {"m": MINUTE, "h": timedelta(hours=1), "d": timedelta(days=1)}
+_HOUR = timedelta(hours=1)
+_UNITS = {"m": MINUTE, "h": _HOUR, "d": timedelta(days=1)}
 _LONGEST = timedelta(days=36_500)
 _EXAMPLE = "write it as 2026-01-06T20:44Z"
 
@@ -55,11 +56,11 @@ class Range:
         return (self.until - self.since) // MINUTE
 
     def pieces(self, length: timedelta) -> Iterator[tuple[datetime, datetime]]:
-        """Yield the range in pieces that end where a multiple of `length` since midnight does."""
+        """Yield the range in pieces that end where a multiple of `length` since the full hour does, or the hour."""
         since = self.since
         while since < self.until:
-            midnight = since.replace(hour=0, minute=0)
-            until = min(self.until, midnight + ((since - midnight) // length + 1) * length)
+            hour = since.replace(minute=0)
+            until = min(self.until, hour + min(_HOUR, ((since - hour) // length + 1) * length))
             yield since, until
             since = until
 

@@ -86,9 +86,8 @@ def test_a_universe_too_big_for_the_minute_is_spread_over_it_and_said_so(
         ran = big_universe("snapshot", HLCTL_RATE_LIMIT="360", HLCTL_DEADLINE="9")
         assert ran.code == 4
         assert "400 wallets do not fit into a minute at 360 weight" in ran.err
-        sent = Counter(
-            int(entry.at % 60) for entry in exchange.journal if entry.at >= minute.timestamp() and entry.weight
-        )
+        times = [entry.at % 60 for entry in exchange.journal if entry.at >= minute.timestamp() and entry.weight]
+        sent = Counter(map(int, times))
         whole = range(min(sent) + 1, 8)  # seconds; the run may have started late, and stops in the ninth
         assert len(whole) >= 2
         assert all(11 <= sent[second] <= 19 for second in whole), sent
@@ -96,6 +95,8 @@ def test_a_universe_too_big_for_the_minute_is_spread_over_it_and_said_so(
             "SELECT wallets_succeeded, missing FROM ingest_runs WHERE snapshot_ts = %s", minute
         )
         assert missing == {"late": WALLETS - succeeded}
-        assert succeeded >= 90
+        left = 9 - min(times)
+        # What the limit allows minute after minute, at a pace that is up to a tenth faster than that of a whole one.
+        assert succeeded >= 0.97 * 150 * min(left / (left + 1.5), left / (0.9 * 10.5))
     assert exchange.max_weight_60s <= 300
     assert_nothing_false(rows, exchange)

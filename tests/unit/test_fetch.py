@@ -10,7 +10,7 @@ import pytest
 
 from hlctl.clock import RunClock
 from hlctl.exchange import Fetch
-from hlctl.minute import Plan
+from hlctl.minute import Plan, Send, Stop, Wait
 from hlctl.model import Answer, Held, MissingReason, Wallet
 
 M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
@@ -120,6 +120,25 @@ def test_no_request_may_last_beyond_the_deadline() -> None:
 
     fetch(ask, seconds=3.0)
     assert 0 < max(budgets) <= 3.0
+
+
+def test_threads_that_wait_are_not_all_woken_by_every_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One asks what may be sent when, the others wait for their turn: 64 that all did cost 2.8 ms of CPU a request."""
+    steps: list[float] = []
+    step = Plan.step
+
+    def counted(plan: Plan, now: float) -> Send | Wait | Stop:
+        steps.append(now)
+        return step(plan, now)
+
+    monkeypatch.setattr(Plan, "step", counted)
+    wallets = [Wallet(number, f"0x{number:040x}") for number in range(1, 101)]
+    plan = Plan(wallets, seed=1, deadline=2.0, max_attempts=1, capacity=99, concurrency=32)
+    run = Fetch(plan, lambda _a, _s: GOOD, minute=M, clock=RunClock(M), deadline=2.0, request_timeout=8.0)
+    run.run(threads=32, interrupted=lambda: False, progress=lambda _answered: None)
+    asked = plan.requests_sent
+    assert asked > 10
+    assert len(steps) <= 4 * asked + 32, "a wait, an answer and a send each, and each thread's end"
 
 
 def test_an_interrupt_ends_the_run_with_what_is_known() -> None:

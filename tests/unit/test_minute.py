@@ -2,11 +2,13 @@
 
 import heapq
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hlctl.minute import RATE_WINDOW, Plan, Send, Stop, Wait, capacity, judge
@@ -302,6 +304,15 @@ def test_a_universe_that_fits_the_limit_is_recorded_whole_minute_after_minute(co
         before = [(n, min(second + 1.0, plan.last_sent) - 60.0) for second, n in enumerate(sent) if n]
 
 
+def fair_share(limit: int, start: float) -> float:
+    """Return how many requests a minute may send of a limit, minute after minute.
+
+    Those of its last 1.5 s are still in the way of the next minute when that one ends: nobody knows at which moment of
+    its second a request was sent, nor how long it was on its way.
+    """
+    return limit * (50.0 - start) / (51.5 - start)
+
+
 @pytest.mark.parametrize("count", [501, 600, 2000])
 @pytest.mark.parametrize("start", [0.0, 2.5])
 def test_a_universe_too_big_is_asked_at_an_even_pace_minute_after_minute(count: int, start: float) -> None:
@@ -310,11 +321,76 @@ def test_a_universe_too_big_is_asked_at_an_even_pace_minute_after_minute(count: 
     for _ in range(30):
         plan = make_plan(count, limit=capacity(1200), sent_before=before)
         sent = spent(plan, now=start)
-        assert sum(sent) >= 0.97 * 500 * (50.0 - start) / 50.0
+        assert sum(sent) >= math.floor(fair_share(500, start))
         assert len(sent) == 50
         assert max(sent) - min(sent[math.ceil(start) :]) <= 2
         assert plan.last_sent is not None
         before = [(n, min(second + 1.0, plan.last_sent) - 60.0) for second, n in enumerate(sent) if n]
+
+
+@dataclass
+class Paced:
+    """Minutes one after the other in which everything is answered at once, by threads that wake up a little late."""
+
+    count: int
+    limit: int
+    sent: list[float] = field(default_factory=list)  # seconds since the first minute began
+    before: list[tuple[int, float]] = field(default_factory=list)
+
+    def play(self, number: int, *, start: float, late: Sequence[float]) -> int:
+        """Record a minute and return how many requests it sent."""
+        plan = make_plan(self.count, limit=self.limit, sent_before=self.before)
+        now = start
+        while not isinstance(step := plan.step(now), Stop):
+            if isinstance(step, Send):
+                self.sent.append(number * 60.0 + now)
+                plan.answered(step.wallet, HELD)
+            else:
+                assert step.until is not None
+                now = step.until + late[plan.requests_sent % len(late)]
+        last = plan.last_sent or 0.0
+        self.before = [(n, min(second + 1.0, last) - 60.0) for second, n in enumerate(plan.sent_per_second) if n]
+        return plan.requests_sent
+
+    def most(self, seconds: float) -> int:
+        """Return the most requests of any so many seconds."""
+        return max(number + 1 - bisect_right(self.sent, at - seconds) for number, at in enumerate(self.sent))
+
+
+@given(
+    limit=st.integers(2, 600),
+    starts=st.lists(st.floats(0, 5), min_size=2, max_size=5),
+    late=st.lists(st.floats(0, 0.05), min_size=1, max_size=7),
+)
+@settings(deadline=None, max_examples=60)
+def test_a_universe_too_big_gets_all_the_limit_allows_and_no_more(
+    limit: int, starts: list[float], late: list[float]
+) -> None:
+    """Wherever in its first seconds a run begins, and however late its threads wake up: nothing is lost for good.
+
+    A request may be on its way for half a second longer than another one, so the limit must hold for 60.5 s.
+    """
+    paced = Paced(limit + 1, limit)
+    for number, start in enumerate(starts):
+        sent = paced.play(number, start=start, late=late)
+        assert sent >= math.floor(fair_share(limit, max(starts[: number + 1]))) - 1
+    assert paced.most(60.5) <= limit
+
+
+def test_ten_thousand_wallets_at_a_limit_of_half_of_them_lose_no_request_to_threads_that_wake_up_late() -> None:
+    """At 10 ms between two requests a thread's 3 ms must not become a third of the pace."""
+    paced = Paced(10_000, 5_000)
+    for number in range(3):
+        assert paced.play(number, start=1.0, late=(0.0, 0.003, 0.001)) >= math.floor(fair_share(5_000, 1.0))
+    assert paced.most(60.5) <= 5_000
+
+
+def test_a_late_start_does_not_crowd_the_end_of_its_minute() -> None:
+    """The next minute would wait for what was sent there, and the one after it for that one, for ever."""
+    paced = Paced(2_000, 500)
+    late = paced.play(0, start=20.0, late=(0.0,))
+    assert 0.9 * 500 * 30 / 50 <= late <= 500 * 30 / 50 / 0.9
+    assert min(paced.play(number, start=0.0, late=(0.0,)) for number in range(1, 5)) >= 484
 
 
 def test_retries_of_a_universe_too_big_are_a_quarter_of_what_is_asked() -> None:

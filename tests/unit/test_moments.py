@@ -200,16 +200,16 @@ def test_pruned_minutes_are_cut_off_the_beginning() -> None:
         of(Wanted()).without_pruned(M, M)
 
 
-@given(minutes, st.integers(1, 5_000))
-def test_pieces_make_up_the_range_and_straddle_no_hour(since: datetime, count: int) -> None:
+@given(minutes, st.integers(1, 5_000), st.integers(1, 60))
+def test_pieces_make_up_the_range_and_straddle_no_hour(since: datetime, count: int, length: int) -> None:
     """Nor, therefore, a day: one statement reads one partition."""
     span = Range(since=since, until=since + count * MINUTE, is_minute=False)
     assert span.minutes == count
-    pieces = list(span.pieces(HOUR))
+    pieces = list(span.pieces(length * MINUTE))
     assert pieces[0][0] == span.since
     assert pieces[-1][1] == span.until
     assert all(end == begin for (_, end), (begin, _) in pairwise(pieces))
-    assert all(begin < end and begin.hour == (end - MINUTE).hour and end - begin <= HOUR for begin, end in pieces)
+    assert all(begin < end <= begin + length * MINUTE and begin.hour == (end - MINUTE).hour for begin, end in pieces)
 
 
 @given(st.none() | minutes, st.integers(0, 10_000), st.none() | st.integers(1, 50_000), st.none() | minutes)
