@@ -1,6 +1,6 @@
 """What a question costs in CPU time: hlctl's transport beside `http.client`, in 8 threads, plain and over TLS.
 
-`python -m benchmarks.requests [--rounds 9] [--questions 2000]` starts processes in turn, each of which asks so many
+`python -m benchmarks.questions [--rounds 9] [--questions 2000]` starts processes in turn, each of which asks so many
 times over connections that are open already, and prints CPU time per question and its ratio to that of `http.client`,
 which neither ends a slow answer nor counts its bytes: a floor for whoever writes HTTP in Python.
 """
@@ -94,13 +94,13 @@ def ask(way: str, base: str, questions: int) -> float:
 
 def apart(way: str, base: str, questions: int, env: Mapping[str, str]) -> float:
     """Do the same in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.requests", "--way", way, "--base", base, "--questions", f"{questions}"]
+    command = [sys.executable, "-m", "benchmarks.questions", "--way", way, "--base", base, "--questions", f"{questions}"]
     return float(subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> None:
     """Measure, and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.requests", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.questions", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--questions", type=int, default=2_000, help="of a process")
     parser.add_argument("--way", choices=_WAYS, help=argparse.SUPPRESS)
