@@ -94,8 +94,12 @@ def ask(way: str, base: str, questions: int) -> float:
 
 def apart(way: str, base: str, questions: int, env: Mapping[str, str]) -> float:
     """Do the same in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.questions", "--way", way, "--base", base, "--questions", f"{questions}"]
-    return float(subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout)
+    command = [sys.executable, "-m", "benchmarks.questions", "--way", way, "--base", base]
+    return float(
+        subprocess.run(
+            [*command, "--questions", f"{questions}"], env=env, check=True, capture_output=True, text=True
+        ).stdout
+    )
 
 
 def main() -> None:
