@@ -6,14 +6,12 @@ import resource
 import signal
 import sys
 
-_YOUNG = 100_000  # objects; modules are loaded before there are as many, and a run leaves next to no cycles behind
-
 
 def main() -> None:
     """Run the command line and end the process with its status, waiting for nobody: a thread may still be asking."""
     # A core file would hold the secrets. The embedded server inherits the limit, and may raise it again.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    gc.set_threshold(_YOUNG)
+    gc.disable()  # until the modules are loaded, see boundary.settings_of: they leave nothing behind
     early: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):  # modules take 100 ms to load; a signal is heard once they are
         signal.signal(number, lambda number, _frame: early.append(number))

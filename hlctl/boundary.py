@@ -1,5 +1,6 @@
 """The boundary of every command: the only place where an exception becomes words and an exit code."""
 
+import gc
 import logging
 import os
 import sys
@@ -234,10 +235,15 @@ def flush() -> None:
 
 
 def settings_of(ctx: typer.Context) -> "Settings":
-    """Load the settings of an invocation; the log's level and format of the command line outrank theirs."""
+    """Load the settings of an invocation; the log's level and format of the command line outrank theirs.
+
+    They are the last of what a job loads, so the garbage collector goes to work from here on.
+    """
     from hlctl import settings
 
     loaded = ctx.obj.settings = settings.load(ctx.obj.config)
+    gc.freeze()  # modules stay
+    gc.enable()
     if ctx.obj.log_level is None:
         log_from(loaded.log_level)
     if ctx.obj.log_format is None:

@@ -50,6 +50,7 @@ class Watchdog:
         self._due: _End | None = None
         self._hastened: _End | None = None
         self._settled: int | None = None
+        self._floor = threading.Lock()  # of who says how it ended; nobody waits for it
         self._is_watching = False
         self.say: Callable[[int, str], tuple[int, TextIO, str]] = lambda code, words: (
             code,
@@ -73,10 +74,16 @@ class Watchdog:
         self._watch()
 
     def settle(self, code: int) -> None:
-        """Let the process end with `code` and without a word: what it was for is done, it only has to say so."""
+        """Let the process end with `code` and without a word: what it was for is done, it only has to say so.
+
+        If its last words are being said already, this is not the time for others: it only leaves the code.
+        """
+        is_late = self._settled is None and not self._floor.acquire(blocking=False)
         self._settled = code
         if (due := self._due) is not None:
             self._due = due._replace(at=max(due.at, time.monotonic() + _SAYING))
+        if is_late:
+            time.sleep(_SAYING)
 
     def call_off(self) -> None:
         """Let the process live: what it was for is only a part of what it does."""
@@ -96,23 +103,24 @@ class Watchdog:
             self._is_watching = True
             threading.Thread(target=self._wait, name="watchdog", daemon=True).start()
 
-    def _wait(self) -> None:
-        while True:
-            ends = self._ends()
-            if ends and min(end.at for end in ends) <= time.monotonic():
-                break
+    def _await_the_end(self) -> _End:
+        while not (ends := self._ends()) or min(end.at for end in ends) > time.monotonic():
             time.sleep(_LOOK_UP)
-        _, code, words = ends[0]
-        if self._settled is not None:
-            code, words = self._settled, ""
+        return ends[0]
+
+    def _wait(self) -> None:
+        _, code, words = self._await_the_end()
+        if not self._floor.acquire(blocking=False):
+            self._await_the_end()  # which was moved for who has the floor
+            words = ""
         try:
             if words:
                 code, stream, text = self.say(code, words)
                 # Somebody who does not read the pipe must not hold this up too.
-                if select.select([], [stream], [], 0)[1]:
+                if self._settled in {None, code} and select.select([], [stream], [], 0)[1]:
                     os.write(stream.fileno(), text.encode())
         finally:  # the stream may be closed
-            self._end(code)
+            self._end(code if self._settled is None else self._settled)
 
 
 watchdog = Watchdog(last_resort=_by_the_kernel)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from typing import TextIO
 
 import pytest
 
@@ -74,6 +75,34 @@ def test_what_is_done_in_the_last_moment_can_still_be_said() -> None:
     dog.settle(5)
     assert not ended.happened.wait(0.3)
     assert ended.happened.wait(5)
+
+
+@pytest.mark.parametrize(("code", "said"), [(4, "the minute was over"), (0, "")])
+def test_who_settles_while_the_last_words_are_said_leaves_them_to_it(
+    capfd: pytest.CaptureFixture[str], code: int, said: str
+) -> None:
+    """A machine wakes up: both find the minute over, and the fault is told once. What was committed is no fault."""
+    ended = Ended()
+    dog = Watchdog(ended)
+    usual, is_speaking, goes_on = dog.say, threading.Event(), threading.Event()
+
+    def slowly(code: int, words: str) -> tuple[int, TextIO, str]:
+        is_speaking.set()
+        assert goes_on.wait(5)
+        return usual(code, words)
+
+    dog.say = slowly
+    dog.end_in(0.0, 4, "the minute was over")
+    assert is_speaking.wait(5)
+    settling = threading.Thread(target=dog.settle, args=(code,))
+    settling.start()
+    settling.join(0.1)
+    assert settling.is_alive()  # it says nothing meanwhile
+    goes_on.set()
+    assert ended.happened.wait(5)
+    assert ended.codes == [code]
+    assert capfd.readouterr().err == (f"hlctl: {said}\n" if said else "")
+    settling.join()
 
 
 def test_what_is_settled_stays_so_whatever_comes_later(capfd: pytest.CaptureFixture[str]) -> None:
