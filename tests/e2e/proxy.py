@@ -71,6 +71,7 @@ class _Pair:
     swallow: bool = False
     is_untyped: bool = True  # the client's next message
     is_asked: bool = False  # the server answers by a single byte
+    is_closed: bool = False
     unread: dict[Side, bytes] = field(default_factory=lambda: {"client": b"", "server": b""})
 
     def read(self, side: Side, data: bytes) -> Iterator[Message]:
@@ -100,6 +101,7 @@ class _Pair:
         return start + int(_LENGTH.unpack_from(unread, start)[0])
 
     def close(self) -> None:
+        self.is_closed = True
         for end in (self.client, self.server):
             with suppress(OSError):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not a farewell
@@ -122,6 +124,7 @@ class Proxy:
     _rules: list[tuple[bytes, Deed]] = field(default_factory=list)
     _points: dict[Point, Deed] = field(default_factory=dict)
     _pairs: list[_Pair] = field(default_factory=list)
+    _counting: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def url(self) -> str:
@@ -184,13 +187,16 @@ class Proxy:
         for message in pair.read(side, data):
             if side == "client" and not self._goes_on(pair, message.data):
                 break
-            self.messages.append(message)
-            point = Point(side, sum(said.side == side for said in self.messages))
-            for place in (point._replace(within=True), point):
-                if deed := self._points.pop(place, None):
-                    sink.sendall(passed + message.data[: len(message.data) // (2 if place.within else 1)])
-                    deed(pair)
+            with self._counting:
+                if pair.is_closed:  # the other side's thread has cut it: what nobody gets does not count
                     return
+                self.messages.append(message)
+                point = Point(side, sum(said.side == side for said in self.messages))
+                for place in (point._replace(within=True), point):
+                    if deed := self._points.pop(place, None):
+                        sink.sendall(passed + message.data[: len(message.data) // (2 if place.within else 1)])
+                        deed(pair)
+                        return
             passed += message.data
         if passed:
             sink.sendall(passed)

@@ -73,8 +73,7 @@ def test_cut_at_every_message_of_its_publication_a_run_publishes_once(
             lane.at(M)
             cut_again_and_again(proxy, points)
             lane.run("snapshot", HLCTL_DATABASE_URL=proxy.url)
-            looked = lane.rows("SELECT anomaly_rules IS NOT NULL FROM ingest_runs") == [(True,)]
-            assert proxy.connections > len(points) or not looked  # a look that takes a second says less than it would
+            assert proxy.connections > len(points)
             assert lane.rows("SELECT attempts, requests_sent FROM ingest_runs") == [(1, WALLETS)]
             assert_whole(lane.rows, lane.exchange, M, wallets=WALLETS)
             lane.at(M, 120)
