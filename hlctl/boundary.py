@@ -242,8 +242,9 @@ def settings_of(ctx: typer.Context) -> "Settings":
     from hlctl import settings
 
     loaded = ctx.obj.settings = settings.load(ctx.obj.config)
-    gc.freeze()  # modules stay
-    gc.enable()
+    if not gc.isenabled():  # else --watch would keep what each look leaves behind
+        gc.freeze()
+        gc.enable()
     if ctx.obj.log_level is None:
         log_from(loaded.log_level)
     if ctx.obj.log_format is None:
