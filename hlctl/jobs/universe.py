@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 Reason = TypeVar("Reason")
 
-_IDLE_TIMEOUT = "150s"  # the lock is held while 42 MB may drip in, for the 120 s of both sources at most
+_STALLED = "8s"  # after so long the server takes an idle client for lost: its lock is free for the next refresh
+_READING = "150s"  # the same while 42 MB may drip in, for the 120 s of both sources at most
 _CHURNED = "a leaderboard that settles is accepted by itself, `hlctl refresh-universe --force` accepts it now"
 
 
@@ -111,7 +112,7 @@ def _refresh_unless(
     with db.transaction(conn, read_only=True):
         if (found := reason(conn)) is not None:
             return found
-    with db.transaction(conn, idle_timeout=_IDLE_TIMEOUT):
+    with db.transaction(conn, idle_timeout=_STALLED):
         store.take_refresh(conn)
         if (found := reason(conn)) is not None:
             return found
@@ -126,7 +127,9 @@ def _refresh(
 ) -> Refresh | UniverseKeptError:
     """Record one refresh in the caller's transaction; a failed one is returned, not raised, so that it is committed."""
     started = time.monotonic()
+    store.set_idle_timeout(conn, _READING)
     read = _read(settings, seconds=seconds)
+    store.set_idle_timeout(conn, _STALLED)
     if isinstance(read, _Unread):
         store.add_failed_refresh(
             conn,

@@ -90,7 +90,7 @@ def test_a_refresh_that_gave_nothing_leaves_the_members_to_measure_against_as_th
 
 def test_the_sources_the_idle_transaction_and_the_transaction_are_bounded_in_this_order() -> None:
     """The server frees the lock of a frozen client, and never that of one that is still within its time."""
-    idle_timeout = float(universe._IDLE_TIMEOUT.removesuffix("s"))
+    idle_timeout = float(universe._READING.removesuffix("s"))
     assert sum(exchange.LEADERBOARD_SECONDS.values()) < idle_timeout < db.TRANSACTION_TIMEOUT
 
 

@@ -158,7 +158,7 @@ class Lane:
         assert ran.code == code, (args, ran.code, ran.out, ran.err)
         return ran
 
-    def is_let_go(self, *, by_a_pooler: bool = False) -> None:
+    def is_let_go(self, *, by_a_pooler: bool = False, seconds: float = 30) -> None:
         """Wait until the server has noticed: with its backend a dead client's locks are gone.
 
         A pooler keeps the backend, with nothing of its client in it.
@@ -169,7 +169,7 @@ class Lane:
             "SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
             " WHERE d.datname = current_database() AND l.locktype = 'advisory'"
         )
-        servers.until(lambda: not self.rows(backends) and not self.rows(locks), seconds=30)
+        servers.until(lambda: not self.rows(backends) and not self.rows(locks), seconds=seconds)
 
     def files(self) -> set[str]:
         """Return every file and folder there is."""

@@ -20,6 +20,7 @@ import pytest
 
 from hlctl import sim
 from tests.e2e.conftest import COMMAND, Hlctl
+from tests.e2e.proxy import fall_silent, proxied
 from tests.e2e.test_refresh_universe import address, document, make_row, numbered
 
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -340,6 +341,22 @@ def test_a_connection_lost_during_the_download_is_exit_5_and_the_old_universe(
     assert rows("SELECT count(*) FROM wallet_universe_runs") == [(1,)]
     assert rows(UNIVERSE) == universe
     is_over()
+
+
+@pytest.mark.parametrize(
+    "words", [b"INSERT INTO wallet_universe_runs", b"INSERT INTO wallet_universe_current"], ids=["run row", "current"]
+)
+def test_a_server_that_falls_silent_while_it_is_written_has_freed_the_lock_by_the_end(
+    with_universe: Hlctl, rows: Rows, universe: list[tuple[Any, ...]], is_over: Callable[..., None], words: bytes
+) -> None:
+    """Only while it downloads may a session that nobody hears of hold the lock for as long as a download takes."""
+    with proxied(with_universe.settings["HLCTL_DATABASE_URL"]) as proxy:
+        proxy.when(words, fall_silent)
+        ran = with_universe("refresh-universe", HLCTL_DATABASE_URL=proxy.url)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1)
+        assert rows(BACKENDS) == []
+        assert rows(UNIVERSE) == universe
+        is_over()
 
 
 STALL = """
