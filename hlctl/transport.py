@@ -353,6 +353,8 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
 _REASONS: tuple[tuple[tuple[type[BaseException], ...], MissingReason, str], ...] = (
     ((_TooLongError,), MissingReason.TOO_BIG, "the answer is too long"),
     ((NameResolutionError, socket.gaierror), MissingReason.DNS, "the exchange's host name is unknown"),
+    # A handshake that is hung up on says nothing about certificates, and heals.
+    ((ssl.SSLEOFError, ssl.SSLZeroReturnError), MissingReason.RESET, "the exchange closed the connection"),
     ((SSLError, ssl.SSLError), MissingReason.TLS, "the TLS connection to the exchange failed"),
     ((http.client.IncompleteRead,), MissingReason.TRUNCATED, "the answer ends too early"),
     ((http.client.RemoteDisconnected,), MissingReason.RESET, "the exchange closed the connection"),

@@ -96,9 +96,13 @@ def certificate(certify: Callable[..., Path]) -> Path:
 
 @contextmanager
 def tls_in_front_of(
-    exchange: sim.Exchange, certificate: Path, newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
+    exchange: sim.Exchange,
+    certificate: Path,
+    newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+    *,
+    hang_up: int = 0,
 ) -> Iterator[str]:
-    """Put TLS before the simulated exchange; yields its https address."""
+    """Put TLS before the simulated exchange, hanging up on the first so many clients; yields its https address."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if newest < ssl.TLSVersion.TLSv1_2:
         context.set_ciphers("ALL:@SECLEVEL=0")  # or OpenSSL itself would refuse to serve it
@@ -114,7 +118,12 @@ def tls_in_front_of(
         with suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
 
+    to_hang_up_on = iter(range(hang_up))
+
     def serve(connection: socket.socket) -> None:
+        if next(to_hang_up_on, None) is not None:
+            connection.recv(65536)  # what is unread would make a reset of it
+            return
         with context.wrap_socket(connection, server_side=True) as inside, socket.create_connection(target) as outside:
             back = threading.Thread(target=pump, args=(outside, inside), daemon=True)
             back.start()
@@ -165,6 +174,16 @@ def test_a_server_that_could_be_another_is_refused_and_not_asked_again(
     assert rows("SELECT missing, retries FROM ingest_runs") == [({"tls": 20, "breaker": 180}, 0)]
     assert exchange.requests == 0
     next_minute_is_good()
+
+
+def test_a_handshake_that_is_hung_up_on_is_tried_again(
+    with_universe: Hlctl, exchange: sim.Exchange, certificate: Path, rows: Rows
+) -> None:
+    """A balancer that restarts closes new connections for a moment, and says nothing about certificates."""
+    with tls_in_front_of(exchange, certificate, hang_up=8) as url:
+        ran = with_universe("snapshot", HLCTL_API_URL=url, SSL_CERT_FILE=str(certificate))
+    assert (ran.code, ran.err) == (0, "")
+    assert rows("SELECT missing, retries FROM ingest_runs") == [({}, 8)]
 
 
 def test_a_handshake_that_stalls_costs_one_requests_time(

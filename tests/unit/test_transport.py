@@ -212,6 +212,8 @@ def test_a_body_longer_than_a_state_can_be_is_not_read_to_its_end(exchange: Exch
         (requests.ReadTimeout(), MissingReason.TIMEOUT),
         (TimeoutError(), MissingReason.TIMEOUT),
         (requests.exceptions.SSLError(ssl.SSLError("bad certificate")), MissingReason.TLS),
+        (requests.exceptions.SSLError(ssl.SSLEOFError("EOF occurred")), MissingReason.RESET),
+        (requests.exceptions.SSLError(ssl.SSLZeroReturnError("closed")), MissingReason.RESET),
         (
             requests.ConnectionError(urllib3.exceptions.ProtocolError("aborted", ConnectionResetError())),
             MissingReason.RESET,
