@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
@@ -25,14 +26,26 @@ def main() -> None:
         from hlctl.cli import main as run  # noqa: PLC0415
 
         code = run(interrupted=interrupted)
-    except ImportError as exc:
+    except Exception as exc:  # noqa: BLE001 - half an upgrade breaks in any way: `run` itself raises nothing
+        _complain(exc)
+        code = 70
+    os._exit(code)
+
+
+def _complain(exc: Exception) -> None:
+    """Say in one line that this installation is broken, whatever of it is."""
+    words = f"this installation is broken: {exc if isinstance(exc, ImportError) else type(exc).__name__}"
+    remedy = "reinstall hlctl"
+    line = f"hlctl: {words}; {remedy}"
+    try:
         from hlctl import logs  # noqa: PLC0415
 
         logs.begin(sys.argv[1:], os.environ)
-        words, remedy = f"this installation is broken: {exc}", "reinstall hlctl"
-        sys.stderr.write(logs.written("error", f"hlctl: {words}; {remedy}", message=words, code=70, remedy=remedy))
-        code = 70
-    os._exit(code)
+        line = logs.written("error", line, message=words, code=70, remedy=remedy)
+    except Exception:  # noqa: BLE001 - that module may be the broken one
+        line += "\n"
+    with suppress(OSError, ValueError):
+        sys.stderr.write(line)
 
 
 def _open_streams() -> None:

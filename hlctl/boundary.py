@@ -212,7 +212,7 @@ def _let_the_watchdog_be_quiet(command: str, invocation: Invocation) -> None:
     watchdog.say = say
 
 
-def bug(exc: Exception) -> BugError:
+def bug(exc: BaseException) -> BugError:
     """Name an unexpected exception by its type and its place in hlctl: its text might hold a secret."""
     place, trace = "", exc.__traceback__
     while trace is not None:

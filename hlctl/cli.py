@@ -334,6 +334,9 @@ def main(args: Sequence[str] | None = None, *, interrupted: Interrupt | None = N
         code = app(args=words, prog_name="hlctl", standalone_mode=False, obj=interrupted)
     except typer.TyperException as exc:
         code = _refuse(_command(words, exc), UsageError(exc.format_message()), words)
+    except (OSError, SystemExit) as exc:  # the latter is what typer makes of a closed pipe
+        # Help and the version print themselves. What becomes of the output is no fault of theirs.
+        code = 0 if {"--help", "--version"} & set(words) else _refuse(_command_in(words), bug(exc), words)
     except Exception as exc:  # noqa: BLE001 - whatever the boundary itself got wrong
         code = _refuse(_command_in(words), bug(exc), words)
     flush()

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
+import hlctl
 from hlctl import sim
 from tests.e2e.conftest import COMMAND, Hlctl, M, closed_port
 from tests.e2e.oracle import Rows, after, assert_nothing_false, assert_whole, known
@@ -378,6 +380,21 @@ def test_an_installation_that_is_broken_says_so_in_one_line(tmp_path: Path) -> N
     assert ran.stderr == (
         "hlctl: this installation is broken: No module named 'nothing_of_this_name'; reinstall hlctl\n"
     )
+
+
+@pytest.mark.parametrize("module", ["cli.py", "logs.py", "jobs/interrupt.py"])
+@pytest.mark.parametrize(
+    ("cut", "words"), [("def ", "SyntaxError"), ("raise ValueError('secret')", "ValueError")], ids=["syntax", "name"]
+)
+def test_an_installation_with_half_a_module_says_so_in_one_line(
+    tmp_path: Path, module: str, cut: str, words: str
+) -> None:
+    """An upgrade replaces one file after the other, and a minute may begin in between."""
+    shutil.copytree(Path(hlctl.__file__).parent, tmp_path / "hlctl", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "hlctl" / module).write_text(cut)
+    ran = run_with({"PYTHONPATH": str(tmp_path)}, sys.executable, "-m", "hlctl", "status", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (70, "")
+    assert ran.stderr == f"hlctl: this installation is broken: {words}; reinstall hlctl\n"
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,25 @@ def test_a_closed_stdout_does_not_change_the_exit_code(with_universe: Hlctl, dat
         assert conn.execute("SELECT status FROM ingest_runs").fetchall() == [("success",)]
 
 
+@pytest.mark.parametrize("words", ["--help", "--version", "snapshot --help", "db --help", ""])
+@pytest.mark.parametrize("kind", ["full", "closed"])
+def test_help_that_nobody_can_read_is_no_fault(tmp_path: Path, words: str, kind: str) -> None:
+    """As `hlctl --help | true`, or onto a disk that is full."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Path("/dev/full").open("w") as full, os.fdopen(writer, "w") as closed:
+        out = {"full": full, "closed": closed}[kind]
+        ran = subprocess.run(
+            [COMMAND, *words.split()],
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+            stdout=out,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
 def test_a_full_disk_for_the_output_does_not_change_the_exit_code(with_universe: Hlctl) -> None:
     """/dev/full fails at the last flush, which would be exit 120."""
     env = {"PATH": os.environ["PATH"], "HOME": str(with_universe.home), **with_universe.settings}
