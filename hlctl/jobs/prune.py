@@ -21,8 +21,8 @@ Progress = Callable[[int, int], None]
 
 LONGEST_KEPT = 36_500  # days
 
-_PATIENCE = 3600.0  # seconds for all of it: the first time there may be years to count
-_COUNT_TIMEOUT = 120  # seconds to list the days and count their cells
+_PATIENCE = 3600  # seconds for all of it: the first time there may be years to count
+_COUNT_TIMEOUT = 120  # seconds to list the days, and to count the cells of each
 _DROP_TIMEOUT = 30  # seconds, of which the cells are locked for the last few milliseconds
 _IDLE_TIMEOUT = "2s"  # a frozen prune must not keep readers out
 _ATTEMPTS = 8  # at a day whose cells somebody holds: now, and in the last seconds of the next minutes
@@ -39,7 +39,7 @@ def prune(settings: Settings, *, keep: str | None, dry_run: bool, progress: Prog
     with opened(settings, create=False, left=countdown(_PATIENCE)) as conn:
         if not dry_run:
             prepare(conn, may_migrate=is_embedded(settings), command="prune")
-        with db.transaction(conn, read_only=True, statement_timeout=_COUNT_TIMEOUT):
+        with db.transaction(conn, read_only=True, statement_timeout=_COUNT_TIMEOUT, transaction_timeout=_PATIENCE):
             migrate.require_current(conn)
             found = days.list_prunable(conn, keep=kept)
         dropped = 0

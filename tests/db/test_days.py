@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from hlctl import days, db
 from hlctl.answers import PruneResult
 from hlctl.errors import ExitCode
+from hlctl.facts import StoredDay
 from hlctl.jobs import prune as pruning
 from hlctl.settings import Settings
 
@@ -54,6 +55,24 @@ def prune_all(database: str) -> PruneResult:
     """Prune what is older than three days."""
     settings = Settings(database_url=SecretStr(database))
     return pruning.prune(settings, keep="3d", dry_run=False, progress=lambda _done, _all: None)
+
+
+def test_years_of_days_may_take_as_long_to_count_as_they_take(
+    database: str, filled: db.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each statement has its bound; one on all of them would end the first prune of an old record every night anew."""
+    if filled.info.server_version < 170_000:
+        pytest.skip("transaction_timeout exists from PostgreSQL 17 on")
+    seen: list[tuple[str, ...] | None] = []
+    listed = days.list_prunable
+
+    def look(conn: db.Connection, *, keep: int) -> list[StoredDay]:
+        seen.extend(conn.execute(f"SHOW {name}_timeout".encode()).fetchone() for name in ("transaction", "statement"))
+        return listed(conn, keep=keep)
+
+    monkeypatch.setattr(days, "list_prunable", look)
+    assert len(prune_all(database).days) == 2
+    assert seen == [("1h",), ("2min",)]
 
 
 def drop(conn: db.Connection, day: date | None) -> None:
