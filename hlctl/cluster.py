@@ -33,13 +33,7 @@ def path_of(data_dir: Path) -> Path:
 
     Raises ConfigurationError if the path does not fit a socket address or a URL.
     """
-    try:
-        cluster = Path(os.path.abspath(data_dir), f"postgres{binaries.MAJOR}")  # noqa: PTH100 - resolve() follows links
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"the data directory {data_dir} is relative to a working directory that is gone",
-            remedy="set HLCTL_DATA_DIR to an absolute path",
-        ) from None
+    cluster = Path(os.path.abspath(data_dir), f"postgres{binaries.MAJOR}")  # noqa: PTH100 - resolve() follows links
     length = len(os.fsencode(cluster / binaries.SOCKET))
     if length > _PATH_LIMIT:
         raise ConfigurationError(

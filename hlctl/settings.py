@@ -133,9 +133,9 @@ def _metrics_file(value: Path) -> Path:
 
 
 def _directory(value: Path) -> Path:
-    """Refuse an address, which would be made as a directory and named in every message, password included."""
-    if re.search(":/", str(value)):
-        raise ValueError("must be a directory, not an address")
+    """Refuse what would mean another record wherever a command is started, and an address."""
+    if not value.is_absolute() or re.search(":/", str(value)):
+        raise ValueError("must be the whole path of a directory, from / on")
     return value
 
 

@@ -179,7 +179,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(
                 "http://169.254.169.254", "http://127.0.0.1.evil.example", "http://localhost.evil.example",
             ],
         ),
-        ("HLCTL_DATA_DIR", [f"postgresql://u:{CANARY}@h/x"]),
+        ("HLCTL_DATA_DIR", [f"postgresql://u:{CANARY}@h/x", f"/a/postgresql://u:{CANARY}@h/x"]),
         ("HLCTL_LEADERBOARD_URL", ["stats", "http://stats-data.hyperliquid.xyz/Mainnet/leaderboard"]),
     ],
 )  # fmt: skip
@@ -380,6 +380,16 @@ def test_a_metrics_file_that_depends_on_where_a_command_starts_is_refused(
     """Cron starts in the user's home, systemd in /, a person anywhere: each would write a file of its own."""
     assert str(problem(monkeypatch, HLCTL_METRICS_FILE=value)) == (
         "HLCTL_METRICS_FILE: must be the whole path of a file, from / on"
+    )
+
+
+@pytest.mark.parametrize("value", ["data", "./data", "../data", "~/data", "."])
+def test_a_data_directory_that_depends_on_where_a_command_starts_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """Each place would get a record of its own, with a server that keeps running."""
+    assert str(problem(monkeypatch, HLCTL_DATA_DIR=value)) == (
+        "HLCTL_DATA_DIR: must be the whole path of a directory, from / on"
     )
 
 
