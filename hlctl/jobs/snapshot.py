@@ -44,6 +44,7 @@ _LONGEST_WAIT = 2.0  # between two readings of the database's clock, which also 
 _RECONNECT_AFTER = 0.5  # seconds between two attempts to get a lost database back
 _LAST_REPLY = 1.0  # seconds before the end of a run at which nothing more is expected of the database
 _PARTITIONS_AHEAD = 2  # days
+_DAYS_TIMEOUT = 25  # seconds of the preparation for them: the cells of a whole day may have to be moved
 _CLOCKS_DIFFER = 5000  # ms: from here on answers may be refused for their time
 _MISSED_REFRESHES = 2  # after so many refresh periods the universe is old
 OTHER_FILES = 16
@@ -195,7 +196,7 @@ def _prepare(conn: db.Connection, settings: Settings) -> None:
 def _make_days(conn: db.Connection) -> str:
     """Make the next days' partitions; return why that failed, if it did: then DEFAULT takes the minute."""
     try:
-        with db.transaction(conn):
+        with db.transaction(conn, statement_timeout=_DAYS_TIMEOUT):
             store.ensure_partitions(conn, days=_PARTITIONS_AHEAD)
     except psycopg.Error as exc:
         if conn.closed:

@@ -135,7 +135,7 @@ BEGIN
   FOR d IN SELECT DISTINCT (c.snapshot_ts AT TIME ZONE 'UTC')::date FROM public.wallet_snapshots_default c LOOP
     strayed := strayed || d;
   END LOOP;
-  SELECT array_agg(g ORDER BY g)
+  SELECT array_agg(g ORDER BY g < today, g)
     INTO wanted
     FROM (SELECT today + n FROM generate_series(0, days) AS n
            UNION
@@ -149,6 +149,7 @@ BEGIN
   FOREACH d IN ARRAY wanted LOOP
     day := format('wallet_snapshots_%s', to_char(d, 'YYYYMMDD'));
     CONTINUE WHEN to_regclass(format('public.%I', day)) IS NOT NULL;
+    EXIT WHEN d < today AND clock_timestamp() > statement_timestamp() + interval '5 s';
     EXECUTE format('CREATE TABLE public.%I (LIKE public.wallet_snapshots INCLUDING ALL)', day);
     PERFORM public.tune_cells(format('public.%I', day));
     EXECUTE format('WITH strayed AS (DELETE FROM public.wallet_snapshots_default

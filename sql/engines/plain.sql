@@ -47,7 +47,7 @@ AS $$
    GROUP BY stored.day
 $$;
 
--- From 0012_year.sql.
+-- From 0013_strays.sql.
 CREATE OR REPLACE FUNCTION ensure_partitions(days int) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -63,7 +63,7 @@ BEGIN
   IF days IS NULL OR days NOT BETWEEN 0 AND 31 THEN
     RAISE EXCEPTION 'days must be 0 to 31' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  SELECT array_agg(g::date ORDER BY g)
+  SELECT array_agg(g::date ORDER BY g < date_trunc('day', public.hlctl_clock()), g)
     INTO wanted
     FROM (SELECT generate_series(date_trunc('day', public.hlctl_clock()),
                                  date_trunc('day', public.hlctl_clock()) + make_interval(days => days), interval '1 day') AS g
@@ -78,6 +78,7 @@ BEGIN
   FOREACH d IN ARRAY wanted LOOP
     day := format('wallet_snapshots_%s', to_char(d, 'YYYYMMDD'));
     CONTINUE WHEN to_regclass(format('public.%I', day)) IS NOT NULL;
+    EXIT WHEN d < public.hlctl_clock()::date AND clock_timestamp() > statement_timestamp() + interval '5 s';
     EXECUTE format('CREATE TABLE public.%I (LIKE public.wallet_snapshots INCLUDING ALL)', day);
     PERFORM public.tune_cells(format('public.%I', day));
     EXECUTE format('WITH strayed AS (DELETE FROM public.wallet_snapshots_default
@@ -91,6 +92,7 @@ BEGIN
 END
 $$;
 
+-- From 0012_year.sql.
 CREATE OR REPLACE FUNCTION drop_day(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

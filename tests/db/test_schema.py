@@ -324,6 +324,28 @@ def test_strays_of_a_day_that_is_over_are_told_and_go_to_a_partition_of_their_ow
     assert conn.execute("SELECT ensure_partitions(0)").fetchone() == (0,)
 
 
+def test_days_of_strays_that_take_long_to_move_are_moved_a_few_a_call_behind_the_days_to_come(
+    conn: db.Connection, set_clock: Any
+) -> None:
+    """Of several at once each call would be ended for its length, and none ever moved."""
+    for minute in (M + timedelta(days=day) for day in range(3)):
+        insert(conn, snapshot_ts=minute, observed_at=minute, ingest_run_id=minute.timestamp() // 60)
+    conn.execute(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_sleep(3) FROM moved; RETURN NULL; END'"
+    )
+    conn.execute(
+        "CREATE TRIGGER dawdle AFTER DELETE ON wallet_snapshots_default REFERENCING OLD TABLE AS moved"
+        " FOR EACH STATEMENT EXECUTE FUNCTION dawdle()"
+    )
+    set_clock(M + timedelta(days=9), running=False)
+    assert conn.execute("SELECT ensure_partitions(1)").fetchone() == (4,)
+    assert partition_of(conn, M + timedelta(days=1)) == "wallet_snapshots_20260107"
+    assert conn.execute("SELECT count(*) FROM wallet_snapshots_default").fetchone() == (1,)
+    assert conn.execute("SELECT ensure_partitions(1)").fetchone() == (1,)
+    assert conn.execute("SELECT count(*) FROM wallet_snapshots_default").fetchone() == (0,)
+
+
 def test_the_day_is_utc_whatever_the_session_says(conn: db.Connection, set_clock: Any) -> None:
     """A server in Tokyo keeps the same days."""
     conn.execute("SET timezone = 'Asia/Tokyo'")
