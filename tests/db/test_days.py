@@ -79,10 +79,10 @@ def test_years_of_days_may_take_as_long_to_count_as_they_take(
 def test_a_day_that_has_to_be_moved_may_take_longer_than_other_statements(
     conn: db.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A restored day of 200 wallets takes some 9 s on a quiet machine; the preparation of a minute has 45."""
+    """A restored day of 200 wallets took 9 s on a busy machine; the preparation of a minute has 45."""
     seen = []
     monkeypatch.setattr(
-        store, "ensure_partitions", lambda conn, *, days: seen.append(conn.execute("SHOW statement_timeout").fetchone())
+        store, "ensure_partitions", lambda conn, **_: seen.append(conn.execute("SHOW statement_timeout").fetchone())
     )
     assert snapshot._make_days(conn) == ""
     assert seen == [("25s",)]
