@@ -41,7 +41,7 @@ _NAP = 0.02
 _LONGEST_BODY = 1000  # bytes
 _LONGEST_REPLY = 64 * 2**10  # bytes
 _LONGEST_FILE = 2**20  # bytes: what is longer is not ours
-_SUCCESS = {"snapshot": {ExitCode.OK, ExitCode.PARTIAL}}
+_SUCCESS = {"snapshot": {ExitCode.OK, ExitCode.PARTIAL}, "verify": {ExitCode.OK, ExitCode.FOUND}}
 _UNTOLD = (None, False)
 
 

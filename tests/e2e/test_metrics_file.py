@@ -285,6 +285,10 @@ def test_an_audit_is_told_and_a_look_is_not(told: Hlctl, folder: Path, rows: Row
     assert told(*AUDIT).code == 1
     audited = {name: figure for name, figure in read(folder).items() if "verify" in name}
     assert (audited[f"hlctl_last_exit_code{VERIFY}"], audited["hlctl_verify_violations"]) == (1, 2)
+    assert (
+        audited[f"hlctl_last_success_timestamp_seconds{VERIFY}"]
+        == (audited[f"hlctl_last_attempt_timestamp_seconds{VERIFY}"])
+    ), "to find is what it is for, and no failing of the task"
     assert told("verify", "--minute", good).code == 0
     assert [on_a_terminal(told, "verify", "--since", span).code for span in ("1m", "24h")] == [0, 1]
     assert {name: figure for name, figure in read(folder).items() if "verify" in name} == audited
