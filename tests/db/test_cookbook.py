@@ -279,6 +279,33 @@ def test_the_biggest_changes_of_the_last_hour(conn: db.Connection, record: Recor
     assert kinds == {"opened", "closed", "turned", "grown", "shrunk"}
 
 
+def test_the_biggest_changes_are_those_of_each_asset(conn: db.Connection) -> None:
+    """However many change in one of them, the others are there too."""
+    minute, since = FIRST + 63 * MINUTE, FIRST + 3 * MINUTE
+    with conn.transaction(force_rollback=True):
+        others = ask(conn, "The biggest changes of the last hour", minute=minute)
+        conn.execute(
+            "INSERT INTO wallets (address) SELECT '0xff' || lpad(n::text, 38, '0') FROM generate_series(1, 60) AS n"
+        )
+        conn.execute(
+            "INSERT INTO wallet_snapshots SELECT (jsonb_populate_record(c, jsonb_build_object('wallet_id', w.wallet_id,"
+            " 'position_szi', CASE WHEN c.snapshot_ts = %s THEN 700 + ltrim(w.address, '0xf')::int ELSE 700 END))).*"
+            " FROM wallet_snapshots c CROSS JOIN wallets w"
+            " WHERE c.wallet_id = 1 AND c.asset = 'HYPE' AND c.snapshot_ts IN (%s, %s) AND w.address LIKE '0xff%%'",
+            [minute, minute, since],
+        )
+        found = ask(conn, "The biggest changes of the last hour", minute=minute)
+    assert {row[2] for row in others} == {"BTC", "ETH"}
+    assert (
+        found
+        == [
+            (since, f"0xff{n:038}", "HYPE", Decimal(700), Decimal(700 + n), Decimal(n), "grown")
+            for n in range(60, 40, -1)
+        ]
+        + others
+    )
+
+
 @pytest.mark.parametrize("wallet", [1, 2, 3, 4, 5, 6])
 def test_one_wallets_history(conn: db.Connection, record: Record, wallet: int) -> None:
     """Between two rows nothing changed and nothing was unseen; letters of an address may be capitals."""
