@@ -76,10 +76,14 @@ class VerifyResult(Result):
     seconds: float
 
     @property
+    def violations(self) -> int:
+        """Return how many violations there are, of all checks together; a gap is none."""
+        return sum(check.violations for check in self.checks)
+
+    @property
     def exit_code(self) -> ExitCode:
         """Say whether a check is violated; a gap is normal in a range, and is what was asked about in a minute."""
-        is_violated = any(check.violations for check in self.checks)
-        return ExitCode.FOUND if is_violated or (self.is_minute and self.gap_minutes) else ExitCode.OK
+        return ExitCode.FOUND if self.violations or (self.is_minute and self.gap_minutes) else ExitCode.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,13 +60,14 @@ def finish(
     is_answer: bool = False,
     as_check: bool = False,
     is_scheduled: bool = False,
+    is_look: bool = False,
     command: str = "",
 ) -> None:
     """Run a job, print what it returned or why it could not, and exit with the code of what was committed.
 
     An answer is what its command is for, and is printed even with --quiet. A check is a monitoring plugin's: see
-    `_code`. What is scheduled says little where nobody watches, see `quiet`, and is told of where the settings say.
-    None has printed itself. `command` is its name, if not as was typed.
+    `_code`. What is scheduled says little where nobody watches, see `quiet`, and is told of where the settings say, a
+    look aside: it is somebody's own. None has printed itself. `command` is its name, if not as was typed.
     """
     result: Result | None = None
     error: HlctlError | None = None
@@ -102,7 +103,8 @@ def finish(
         show_result=show_result,
         scheduled=ctx.obj if is_scheduled else None,
     )
-    if is_scheduled and ctx.obj.settings is not None:
+    # A command line that was refused is no run of the task.
+    if is_scheduled and not is_look and code != ExitCode.USAGE and ctx.obj.settings is not None:
         _tell_elsewhere(ctx.obj.settings, command, code, result, error)
     raise typer.Exit(code)
 

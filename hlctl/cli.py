@@ -227,7 +227,8 @@ def verify(  # noqa: PLR0917 - typer's signature
         with progress_bar("asking the record", wanted=not as_json) as progress:
             return audits.verify(settings, asked, progress=progress)
 
-    finish(ctx, job, as_json=as_json, is_scheduled=True)
+    is_range = any(bound is not None for bound in (since, start, end))
+    finish(ctx, job, as_json=as_json, is_scheduled=True, is_look=not is_range or sys.stderr.isatty())
 
 
 @app.command("prune", epilog=ends("hlctl prune --keep 30d --dry-run", ExitCode.DATABASE, ExitCode.SETUP, ExitCode.BUSY))

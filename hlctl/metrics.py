@@ -39,6 +39,7 @@ _ALL = (
     Family("last_success_timestamp_seconds", "When it last did what it is for.", {"command": COMMANDS}),
     Family("last_duration_seconds", "How long its last run took.", {"command": COMMANDS}),
     Family("phase_duration_seconds", "What the last snapshot spent in each phase it reached.", {"phase": _PHASES}),
+    Family("verify_violations", "Violations that the last audit found."),
     Family("database_up", "1 if the database answered after the last run, else 0."),
     Family("health", "1 for the state that v_latest_health judges, 0 for the others.", {"state": _STATES}),
     Family("last_good_minute_timestamp_seconds", "The newest minute that is success or partial.", lasts=True),
@@ -126,6 +127,7 @@ class Run:
     exit_code: int
     is_success: bool
     phases: Mapping[str, float]  # those of a snapshot that it reached, seconds
+    violations: int | None  # that an audit found; None: it is none, or did not get so far
 
 
 def of_run(run: Run) -> Iterator[Sample]:
@@ -138,6 +140,8 @@ def of_run(run: Run) -> Iterator[Sample]:
     yield _sample("last_duration_seconds", run.seconds, command=run.command)
     for phase, seconds in run.phases.items():
         yield _sample("phase_duration_seconds", seconds, phase=phase)
+    if run.violations is not None:
+        yield _sample("verify_violations", run.violations)
 
 
 def of_database(facts: Facts | None, *, is_up: bool) -> Iterator[Sample]:
@@ -183,7 +187,7 @@ def of_database(facts: Facts | None, *, is_up: bool) -> Iterator[Sample]:
 def carried(before: Iterable[Sample], run: Run, *, is_told: bool) -> Iterator[Sample]:
     """Yield what stays true of the file that is there: what is other commands', and times the database did not tell.
 
-    A command's last success stays until it has another one.
+    A command's last success stays until it has another one, and what an audit found until the next one's answer.
     """
     for sample in before:
         labels = dict(sample.labels)
@@ -191,6 +195,8 @@ def carried(before: Iterable[Sample], run: Run, *, is_told: bool) -> Iterator[Sa
             is_kept = labels["command"] != run.command or sample.name == "hlctl_last_success_timestamp_seconds"
         elif "phase" in labels:
             is_kept = run.command != "snapshot"
+        elif sample.name == "hlctl_verify_violations":
+            is_kept = run.violations is None
         else:
             is_kept = FAMILIES[sample.name].lasts and not is_told
         if is_kept:

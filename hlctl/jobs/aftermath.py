@@ -41,7 +41,7 @@ _NAP = 0.02
 _LONGEST_BODY = 1000  # bytes
 _LONGEST_REPLY = 64 * 2**10  # bytes
 _LONGEST_FILE = 2**20  # bytes: what is longer is not ours
-_SUCCESS = {"snapshot": {ExitCode.OK, ExitCode.PARTIAL}}
+_SUCCESS = {"snapshot": {ExitCode.OK, ExitCode.PARTIAL}, "verify": {ExitCode.OK, ExitCode.FOUND}}
 _UNTOLD = (None, False)
 
 
@@ -56,6 +56,7 @@ def follow(settings: Settings, command: str, code: int, result: Result | None, e
         exit_code=code,
         is_success=code in _SUCCESS.get(command, {ExitCode.OK}),
         phases={phase: round(seconds, 3) for phase, seconds in phases.seconds().items()},
+        violations=_violations(command, result),
     )
     if command != "snapshot":
         watchdog.end_in(_LONGEST, code, "")
@@ -68,6 +69,15 @@ def follow(settings: Settings, command: str, code: int, result: Result | None, e
     beside = quiet.place_of(f"{command}-elsewhere", settings, has_file=False)
     if quiet.is_news(beside, is_wrong=bool(problems)):
         log.warning("%s", "; ".join(problems))
+
+
+def _violations(command: str, result: Result | None) -> int | None:
+    """Return how many violations an audit found; None if this was none, or it did not get so far."""
+    if command != "verify":
+        return None
+    from hlctl.answers import VerifyResult  # noqa: PLC0415 - a snapshot loads no more than it needs
+
+    return result.violations if isinstance(result, VerifyResult) else None
 
 
 def _failure(step: Callable[[], None]) -> str:

@@ -97,6 +97,12 @@ def ask(conn: db.Connection, title: str, **values: object) -> Rows:
     return conn.execute(statement.encode(), values or None).fetchall()
 
 
+def set_clock(conn: db.Connection, now: datetime) -> None:
+    """Let the database's clock stand still at this moment, until the transaction is rolled back."""
+    clock = "CREATE OR REPLACE FUNCTION hlctl_clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$SELECT timestamptz"
+    conn.execute(f"{clock} '{now}'$$".encode())
+
+
 def total(sizes: list[Decimal]) -> Decimal | None:
     return sum(sizes, Decimal(0)) if sizes else None
 
@@ -112,10 +118,9 @@ def test_the_record_has_what_the_recipes_must_get_right(record: Record) -> None:
 
 def test_the_newest_minute_to_use(conn: db.Connection, record: Record) -> None:
     """Final, not failed and not suspect, at every moment of the record."""
-    clock = "CREATE OR REPLACE FUNCTION hlctl_clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$SELECT timestamptz"
     for now in (*(minute + timedelta(seconds=s) for minute in ALL for s in (0, 59)), NOW):
         with conn.transaction(force_rollback=True):
-            conn.execute(f"{clock} '{now}'$$".encode())
+            set_clock(conn, now)
             found = ask(conn, "The newest minute to use")
         usable = [minute for minute, usable in record.usable.items() if usable and minute + 2 * MINUTE <= now]
         assert [row[0] for row in found] == sorted(usable)[-1:], now
@@ -279,6 +284,33 @@ def test_the_biggest_changes_of_the_last_hour(conn: db.Connection, record: Recor
     assert kinds == {"opened", "closed", "turned", "grown", "shrunk"}
 
 
+def test_the_biggest_changes_are_those_of_each_asset(conn: db.Connection) -> None:
+    """However many change in one of them, the others are there too."""
+    minute, since = FIRST + 63 * MINUTE, FIRST + 3 * MINUTE
+    with conn.transaction(force_rollback=True):
+        others = ask(conn, "The biggest changes of the last hour", minute=minute)
+        conn.execute(
+            "INSERT INTO wallets (address) SELECT '0xff' || lpad(n::text, 38, '0') FROM generate_series(1, 60) AS n"
+        )
+        conn.execute(
+            "INSERT INTO wallet_snapshots SELECT (jsonb_populate_record(c, jsonb_build_object('wallet_id', w.wallet_id,"
+            " 'position_szi', CASE WHEN c.snapshot_ts = %s THEN 700 + ltrim(w.address, '0xf')::int ELSE 700 END))).*"
+            " FROM wallet_snapshots c CROSS JOIN wallets w"
+            " WHERE c.wallet_id = 1 AND c.asset = 'HYPE' AND c.snapshot_ts IN (%s, %s) AND w.address LIKE '0xff%%'",
+            [minute, minute, since],
+        )
+        found = ask(conn, "The biggest changes of the last hour", minute=minute)
+    assert {row[2] for row in others} == {"BTC", "ETH"}
+    assert (
+        found
+        == [
+            (since, f"0xff{n:038}", "HYPE", Decimal(700), Decimal(700 + n), Decimal(n), "grown")
+            for n in range(60, 40, -1)
+        ]
+        + others
+    )
+
+
 @pytest.mark.parametrize("wallet", [1, 2, 3, 4, 5, 6])
 def test_one_wallets_history(conn: db.Connection, record: Record, wallet: int) -> None:
     """Between two rows nothing changed and nothing was unseen; letters of an address may be capitals."""
@@ -326,6 +358,7 @@ def test_coverage_per_day(conn: db.Connection, record: Record) -> None:
             "'snapshot_ts', %s::timestamptz, 'run_id', %s::int))).* FROM ingest_runs r WHERE snapshot_ts = %s",
             [later, int(later.timestamp()) // 60, FIRST],
         )
+        set_clock(conn, later + MINUTE)
         found = ask(conn, "Coverage per day")
     status = {
         minute: sum(cell.size is not None for cell in record.at(minute, "BTC").values()) for minute in record.good
@@ -340,6 +373,19 @@ def test_coverage_per_day(conn: db.Connection, record: Record) -> None:
         date = datetime(2026, 1, day, tzinfo=UTC).date()
         expected.append((date, minutes, *figures, minutes - len(known), suspect, percent))
     assert found == expected
+
+
+@pytest.mark.parametrize("ahead", [NOW.replace(day=8, hour=0, minute=1, second=0), NOW.replace(hour=1, second=0)])
+def test_what_has_not_begun_has_no_coverage_and_no_gaps(conn: db.Connection, ahead: datetime) -> None:
+    """A clock that ran ahead and was set back leaves minutes of it."""
+    expected = ask(conn, "Coverage per day")
+    with conn.transaction(force_rollback=True):
+        conn.execute(
+            "INSERT INTO ingest_runs SELECT (jsonb_populate_record(r, jsonb_build_object("
+            "'snapshot_ts', %s::timestamptz, 'run_id', %s::int))).* FROM ingest_runs r WHERE snapshot_ts = %s",
+            [ahead, int(ahead.timestamp()) // 60, FIRST],
+        )
+        assert ask(conn, "Coverage per day") == expected
 
 
 def test_why_wallets_were_missing(conn: db.Connection, record: Record) -> None:

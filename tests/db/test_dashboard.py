@@ -408,6 +408,18 @@ def test_health_now_is_what_the_judge_says(grafana: Grafana, runs: dict[datetime
     ]
 
 
+def test_a_minute_that_has_not_begun_is_not_the_newest(grafana: Grafana) -> None:
+    """A clock that was set back leaves such minutes, and what was missing in them is not what is missing now."""
+    with grafana.conn.transaction(force_rollback=True):
+        at = FIRST + timedelta(minutes=80, seconds=20)
+        clock = "CREATE OR REPLACE FUNCTION hlctl_clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS"
+        grafana.conn.execute(f"{clock} $$SELECT timestamptz '{at}'$$".encode())
+        assert grafana("Missing in the newest minute") == [
+            {"reason": "dns", "wallets": 12},
+            {"reason": "timeout", "wallets": 8},
+        ]
+
+
 def test_before_the_first_minute_nothing_is_good_bad_or_zero(conn: db.Connection) -> None:
     """A set-up that has not begun to record has no gaps, and nobody holds nothing."""
     owner = Grafana(conn, conn.info.user)

@@ -93,6 +93,20 @@ def test_cells_outside_their_day_and_days_ahead_are_counted(conn: db.Connection,
     assert (storage.strayed, storage.oldest_day) == (0, datetime(2026, 1, 6, tzinfo=UTC))
 
 
+def test_the_room_of_a_minute_is_that_of_the_newest_that_has_begun(conn: db.Connection, set_clock: SetClock) -> None:
+    """A clock that ran ahead and was set back leaves others, perhaps of a universe of another size."""
+    with db.transaction(conn, read_only=True):
+        assert overview.measure_growth(conn).cells_a_minute == 0
+    for minute, wallets in ((M, [1, 2]), (M + timedelta(hours=1), [1, 2, 3, 4])):
+        set_clock(minute)
+        make_universe(conn, wallets)
+        publish(conn, minute)
+    for now, cells in ((M + timedelta(minutes=2), 6), (M + timedelta(hours=2), 12)):
+        set_clock(now)
+        with db.transaction(conn, read_only=True):
+            assert overview.measure_growth(conn).cells_a_minute == cells
+
+
 def test_the_worst_wallets_are_counted_in_minutes_by_reason(conn: db.Connection, set_clock: SetClock) -> None:
     """Each minute once, though it has three cells; dirty ones come after missing ones; nobody is named for nothing."""
     make_universe(conn, [1, 2, 3, 4])

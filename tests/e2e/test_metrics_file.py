@@ -17,7 +17,7 @@ import pytest
 
 from hlctl import sim
 from hlctl.model import MissingReason
-from tests.e2e.conftest import Hlctl, M
+from tests.e2e.conftest import Hlctl, M, on_a_terminal
 from tests.e2e.oracle import Rows, universe
 from tests.e2e.proxy import proxied
 from tests.e2e.servers import disk, fill, root_only
@@ -26,6 +26,8 @@ At = Callable[..., None]
 SNAPSHOT, REFRESH, VERIFY, PRUNE = (
     f'{{command="{name}"}}' for name in ("snapshot", "refresh-universe", "verify", "prune")
 )
+AUDIT = ("verify", "--since", "1h")
+"""What the timer runs."""
 TIMES = {
     "hlctl_last_good_minute_timestamp_seconds",
     "hlctl_newest_minute_timestamp_seconds",
@@ -126,7 +128,7 @@ def of_the_tables(rows: Rows) -> dict[str, Any]:
 
 def assert_told(found: dict[str, float], rows: Rows) -> None:
     """Hold everything the file says of the record to the tables, in both directions."""
-    of_runs = ("build_info", "last_attempt", "last_exit", "last_success", "last_duration", "phase_duration")
+    of_runs = ("build_info", "last_attempt", "last_exit", "last_success", "last_duration", "phase_duration", "verify")
     sizes = {"hlctl_snapshots_bytes", "hlctl_database_bytes"}
     said = {
         name: figure
@@ -217,7 +219,7 @@ def test_a_silent_database_is_not_waited_for(told: Hlctl, folder: Path) -> None:
     """It takes the connection and says nothing: 2 s more, and the exit code stays."""
     with proxied(told.settings["HLCTL_DATABASE_URL"]) as proxy:
         proxy.fall_silent()
-        ran = told("verify", HLCTL_DATABASE_URL=proxy.url)
+        ran = told(*AUDIT, HLCTL_DATABASE_URL=proxy.url)
     assert (ran.code, ran.err.count("\n")) == (5, 1)
     assert ran.seconds < 9
     found = read(folder)
@@ -240,7 +242,7 @@ def test_no_embedded_server_is_started_for_it(make_hlctl: Callable[..., Hlctl], 
     """Who stopped it wants it to stay so."""
     data = tmp_path / "data"
     hlctl = make_hlctl(HLCTL_DATA_DIR=str(data), HLCTL_METRICS_FILE=str(folder / "hlctl.prom"))
-    assert hlctl("verify").code == 6
+    assert hlctl(*AUDIT).code == 6
     assert read(folder)["hlctl_database_up"] == 0
     assert not data.exists()
 
@@ -252,7 +254,7 @@ def test_each_command_is_told_of_beside_the_others(told: Hlctl, folder: Path, ro
     at(130)
     codes = {
         REFRESH: told("refresh-universe", "--if-due").code,
-        VERIFY: told("verify").code,
+        VERIFY: told(*AUDIT).code,
         PRUNE: told("prune", "--keep", "30d").code,
     }
     assert set(codes.values()) == {0}
@@ -265,6 +267,39 @@ def test_each_command_is_told_of_beside_the_others(told: Hlctl, folder: Path, ro
     told("prune", "--keep", "30d", "--dry-run")
     told("status")
     assert {name: figure for name, figure in read(folder).items() if "last_attempt" in name} == attempts
+
+
+def test_an_audit_is_told_and_a_look_is_not(told: Hlctl, folder: Path, rows: Rows, at: At) -> None:
+    """A gap that somebody looks at is no violation, and a good minute hides none that the audit found."""
+    told("snapshot")
+    later = M + timedelta(minutes=3)
+    at(minute=later)
+    told("snapshot")
+    at(120, minute=later)
+    gap, good = (f"{minute:%Y-%m-%dT%H:%MZ}" for minute in (M + timedelta(minutes=1), later))
+    assert [told("verify", "--minute", gap).code, told("verify").code] == [1, 0]
+    assert not [name for name in read(folder) if "verify" in name]
+    assert told(*AUDIT).code == 0, "a gap in a range"
+    assert (read(folder)[f"hlctl_last_exit_code{VERIFY}"], read(folder)["hlctl_verify_violations"]) == (0, 0)
+    rows("UPDATE ingest_runs SET coverage_pct = 1 WHERE snapshot_ts = %s RETURNING 1", M)
+    assert told(*AUDIT).code == 1
+    audited = {name: figure for name, figure in read(folder).items() if "verify" in name}
+    assert (audited[f"hlctl_last_exit_code{VERIFY}"], audited["hlctl_verify_violations"]) == (1, 2)
+    assert (
+        audited[f"hlctl_last_success_timestamp_seconds{VERIFY}"]
+        == (audited[f"hlctl_last_attempt_timestamp_seconds{VERIFY}"])
+    ), "to find is what it is for, and no failing of the task"
+    assert told("verify", "--minute", good).code == 0
+    assert [on_a_terminal(told, "verify", "--since", span).code for span in ("1m", "24h")] == [0, 1]
+    assert {name: figure for name, figure in read(folder).items() if "verify" in name} == audited
+    assert told("verify", "--from", good).code == 0
+    assert read(folder)["hlctl_verify_violations"] == 0, "a timer may have a range of its own"
+
+
+def test_a_command_line_that_is_refused_is_no_attempt(told: Hlctl, folder: Path) -> None:
+    """Where nobody prunes, one slip of the hand would be a task that never succeeded, for good."""
+    assert [told("prune").code, told("prune", "--keep", "0d").code, told(*AUDIT).code] == [2, 2, 2]
+    assert list(folder.iterdir()) == []
 
 
 def test_a_refresh_that_failed_is_told(told: Hlctl, exchange: sim.Exchange, folder: Path, rows: Rows) -> None:
@@ -310,7 +345,7 @@ def test_commands_that_end_at_once_do_not_lose_each_others_samples(told: Hlctl, 
     for _ in range(5):
         (folder / "hlctl.prom").unlink()
         processes = [
-            told.start(*words) for words in (("verify",), ("prune", "--keep", "30d"), ("refresh-universe", "--if-due"))
+            told.start(*words) for words in (AUDIT, ("prune", "--keep", "30d"), ("refresh-universe", "--if-due"))
         ]
         assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
         found = read(folder)
@@ -422,14 +457,14 @@ def test_a_reader_finds_a_whole_file_at_every_moment(told: Hlctl, folder: Path) 
 
 @pytest.mark.parametrize(
     ("words", "second", "ends"),
-    [(["verify"], 130.0, 10.0), (["snapshot"], 42.0, 57.0 - 42.0)],
+    [(AUDIT, 130.0, 10.0), (("snapshot",), 42.0, 57.0 - 42.0)],
     ids=["verify", "snapshot"],
 )
 def test_a_place_that_hangs_for_ever_is_left_with_the_code_that_was_settled(
-    told: Hlctl, rows: Rows, at: At, words: list[str], second: float, ends: float
+    told: Hlctl, rows: Rows, at: At, words: tuple[str, ...], second: float, ends: float
 ) -> None:
     """A dead network disk: 10 s, and a snapshot until second 57 of its minute; without a word."""
-    if words == ["verify"]:
+    if words == AUDIT:
         assert told("snapshot").code == 0
     at(second)
     hanging = (

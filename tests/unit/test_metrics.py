@@ -29,7 +29,9 @@ RUN = Run(
     exit_code=0,
     is_success=True,
     phases={"prepare": 0.25, "wait": 0.0, "fetch": 5.5, "publish": 0.125},
+    violations=None,
 )
+AUDIT = replace(RUN, command="verify", phases={}, violations=0)
 FACTS = Facts(
     health_state="degraded",
     last_good_ts=M,
@@ -148,7 +150,7 @@ def test_a_line_that_is_almost_ours_is_not_ours(line: str) -> None:
 
 def test_every_fact_is_written_in_the_units_its_name_says() -> None:
     """Seconds since the epoch, seconds, ratios, and 0 for what did not happen."""
-    found = figures(written())
+    found = figures(written(before=written(replace(AUDIT, violations=2))))
     for name, figure in {
         "build_info": None,
         "last_attempt_timestamp_seconds{c}": RUN.ended,
@@ -170,6 +172,7 @@ def test_every_fact_is_written_in_the_units_its_name_says() -> None:
         'wallets_missing{reason="late"}': 0,
         "minute_duration_seconds": 6.1,
         'phase_duration_seconds{phase="fetch"}': 5.5,
+        "verify_violations": 2,
         "requests_sent": 17,
         "requests_retried": 2,
         "requests_rate_limited": 0,
@@ -248,6 +251,16 @@ def test_each_command_keeps_what_the_others_wrote() -> None:
     found = figures(text)
     assert [found[f'hlctl_last_exit_code{{command="{command}"}}'] for command in COMMANDS] == [0, 1, 2, 3]
     assert found['hlctl_phase_duration_seconds{phase="fetch"}'] == 5.5, "a snapshot's, which the others have not"
+
+
+def test_what_the_last_audit_found_stays_until_the_next() -> None:
+    """One that cannot reach the database says nothing of the record."""
+    text = written(replace(AUDIT, exit_code=1, is_success=False, violations=3))
+    failed = replace(AUDIT, exit_code=5, is_success=False, violations=None)
+    for run, facts in ((RUN, FACTS), (failed, None), (RUN, NOTHING)):
+        text = written(run, facts, before=text, is_up=facts is not None)
+        assert figures(text)["hlctl_verify_violations"] == 3
+    assert figures(written(AUDIT, before=text))["hlctl_verify_violations"] == 0
 
 
 def test_a_version_is_escaped() -> None:
