@@ -57,11 +57,13 @@ def file_of(directory: Path, manifest: Manifest) -> Path:
 
 def list_days(directory: Path) -> list[date]:
     """Return the days that have a folder with something in it, oldest first; raises ArchiveError."""
+    found = []
     with _explained(directory):
-        folders = [
-            folder for folder in directory.iterdir() if re.fullmatch(r"date=\d{4}-\d\d-\d\d", folder.name, re.ASCII)
-        ]
-        return sorted(date.fromisoformat(folder.name[5:]) for folder in folders if any(_visible(folder)))
+        for folder in directory.iterdir():
+            if re.fullmatch(r"date=\d{4}-\d\d-\d\d", folder.name, re.ASCII) and any(_visible(folder)):
+                with suppress(ValueError):  # 2026-02-30 is no day, and no folder of ours
+                    found.append(date.fromisoformat(folder.name[5:]))
+    return sorted(found)
 
 
 def _visible(folder: Path) -> Iterator[Path]:
@@ -78,14 +80,17 @@ def read_manifest(directory: Path, day: date) -> Manifest | None:
         previous = found["previous"] and (date.fromisoformat(found["previous"]["day"]), found["previous"]["sha256"])
         if (found["schema_version"], found["day"], found["columns"]) != (SCHEMA_VERSION, str(day), list(COLUMNS)):
             raise ValueError("another day or another version")  # noqa: TRY301 - one of the ways to be none of ours
-        return Manifest(
-            day, kind, found["rows"], found["minutes"], file["bytes"], file["sha256"], found["content_sha256"], previous
-        )
+        rows, minutes, size = found["rows"], found["minutes"], file["bytes"]
+        digest, content = file["sha256"], found["content_sha256"]
+        words = (digest, content, previous[1] if previous else "")
+        if not (all(type(n) is int for n in (rows, minutes, size)) and all(isinstance(word, str) for word in words)):
+            raise TypeError  # noqa: TRY301 - as above; True is an int to Python
+        return Manifest(day, kind, rows, minutes, size, digest, content, previous)
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise ArchiveError(f"cannot read {path}: {exc.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ArchiveError(f"{path} is no manifest of this version of hlctl") from None
 
 

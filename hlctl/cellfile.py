@@ -7,6 +7,7 @@ import csv
 import gzip
 import hashlib
 import io
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -33,6 +34,11 @@ DIGITS, DECIMALS = 25, 10
 
 _LINES = 65_536  # that are held in memory at a time: a row group
 _BATCH = 16_384  # cells read at a time
+# What Python, zlib and pyarrow, whose errors are of these kinds too, make of a damaged file.
+_UNREADABLE = (
+    OSError, ValueError, LookupError, TypeError, EOFError, ArithmeticError, NotImplementedError, MemoryError, csv.Error,
+    zlib.error,
+)  # fmt: skip
 _NUMBERS = ("position_szi", "entry_px", "liq_px", "leverage", "margin_used")  # in the order of trailing_zeros
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -95,14 +101,7 @@ def read(kind: str, path: Path, *, progress: Callable[[int], None]) -> Content:
                     found.dirty.add((minute, wallet_id, asset, reason))
             found.rows += len(cells)
             progress(len(cells))
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        csv.Error,
-    ) as exc:  # pyarrow's errors are of these kinds
+    except _UNREADABLE as exc:
         raise ArchiveError(f"{path.name} cannot be read: {type(exc).__name__}") from None
     return found
 

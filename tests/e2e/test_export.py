@@ -228,7 +228,10 @@ def test_a_day_that_is_not_over_or_no_day_is_refused_in_one_line(
     at(second=30, minute=M.replace(hour=0, minute=0))
     assert export("--day", str(YESTERDAY), *csv_only).code == 2, "its last minute can still change"
     assert not archive.exists()
-    at(second=1, minute=M.replace(hour=0, minute=1))
+    at(second=55, minute=M.replace(hour=0, minute=1))
+    assert export("--day", str(YESTERDAY), *csv_only).code == 2, "the run of this minute may still mark its cells"
+    assert not archive.exists()
+    at(second=1, minute=M.replace(hour=0, minute=2))
     assert export("--day", str(YESTERDAY), *csv_only).code == 0
 
 
