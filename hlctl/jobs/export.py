@@ -21,7 +21,8 @@ Progress = Callable[[int, int], None]
 
 _PATIENCE = 86_400.0  # seconds for all of it: years of days are no reason to hurry
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_STATEMENT_TIMEOUT = 170  # seconds to read a day, within the three minutes a transaction may take
+_LONGEST = 6 * 3600  # seconds to read a day: a file is written meanwhile, and 10,000 wallets have 43 million cells
+_SILENCE = 600.0  # seconds until it begins to come, sorted, and between two pieces of it
 _NAMED = 3  # minutes named in a finding
 
 
@@ -105,7 +106,7 @@ def _export(
 ) -> ExportedDay:
     known, is_known = _known(directory, day)
     with archive.draft(directory, day, kind) as path:
-        with db.transaction(conn, read_only=True, statement_timeout=_STATEMENT_TIMEOUT):
+        with _reading(conn):
             written = cellfile.write(kind, path, days.copy_cells(conn, day), progress=progress)
         if written.rows == 0:
             return ExportedDay(day=day, did="empty", rows=0, bytes=0)
@@ -116,6 +117,14 @@ def _export(
             return ExportedDay(day=day, did="differs", rows=written.rows, bytes=path.stat().st_size)
         kept = archive.keep(directory, day, kind, path, written)
     return ExportedDay(day=day, did="exported", rows=kept.rows, bytes=kept.bytes)
+
+
+@contextmanager
+def _reading(conn: db.Connection) -> Iterator[None]:
+    """Run a transaction in which a day is read, however long it is."""
+    with db.transaction(conn, read_only=True, statement_timeout=_LONGEST, transaction_timeout=_LONGEST):
+        conn.patience = _SILENCE
+        yield
 
 
 def _is_same(directory: Path, known: Manifest, kind: str, path: Path, written: Written) -> bool:
@@ -195,7 +204,7 @@ def _check(
         if (content.rows, len(content.minutes)) != (manifest.rows, manifest.minutes):
             problems.append(f"{content.rows} rows and {len(content.minutes)} minutes, the manifest says otherwise")
         if conn is not None:
-            with db.transaction(conn, read_only=True, statement_timeout=_STATEMENT_TIMEOUT):
+            with _reading(conn):
                 against, found = _compare(conn, day, content)
             problems += found
     except ArchiveError as exc:

@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +16,7 @@ from hlctl import days, db, store
 from hlctl.answers import PruneResult
 from hlctl.errors import ExitCode
 from hlctl.facts import StoredDay
+from hlctl.jobs import export as exporting
 from hlctl.jobs import prune as pruning
 from hlctl.jobs import snapshot
 from hlctl.settings import Settings
@@ -86,6 +89,32 @@ def test_a_day_that_has_to_be_moved_may_take_longer_than_other_statements(
     )
     assert snapshot._make_days(conn) == ""
     assert seen == [("25s",)]
+
+
+@pytest.mark.parametrize("part", ["copy_cells", "fingerprint_cells"])
+def test_a_day_of_many_wallets_may_take_hours_to_read_but_no_server_is_silent_for_long(
+    database: str, filled: db.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str
+) -> None:
+    """While it is read, a file is written: 43 million cells take longer than any one statement may otherwise."""
+    filled.execute("INSERT INTO wallets (address) VALUES (%s)", [f"0x{1:040x}"])
+    past = [day for day in stored(filled) if day < TODAY]
+    recorded = [days.RecordedDay(day=day, cells=1, is_pruned=False, is_final=True) for day in past]
+    monkeypatch.setattr(days, "list_recorded", lambda _conn: recorded)
+    seen = []
+    read = getattr(days, part)
+
+    def look(conn: db.Connection, day: date) -> object:
+        seen.append((conn.execute("SHOW statement_timeout").fetchone(), conn.patience))
+        if conn.info.server_version >= 170_000:
+            assert conn.execute("SHOW transaction_timeout").fetchone() == ("6h",)
+        return read(conn, day)
+
+    monkeypatch.setattr(days, part, look)
+    settings = Settings(database_url=SecretStr(database))
+    whole: dict[str, Any] = {"wanted": (None, None), "directory": tmp_path, "progress": lambda _done, _all: None}
+    exporting.export(settings, kind="csv", force=False, **whole)
+    exporting.verify(settings, **whole)
+    assert seen == [(("6h",), 600)] * 2
 
 
 def drop(conn: db.Connection, day: date | None) -> None:
