@@ -261,3 +261,18 @@ def test_the_record_of_the_pages_is_one_that_hlctl_could_have_written(make_reade
     reader = make_reader(parse("<!-- with: a record -->\n\nwords\n"))
     found = reader.shell.must("hlctl verify --from 2026-01-05T23:00Z --to 2026-01-06T00:06Z")
     assert found.startswith("verdict   every check holds; 1 gap\n")
+
+
+def test_the_command_for_root_uses_the_live_data_unless_told_otherwise(tmp_path: Path) -> None:
+    """A drill of a restore that reached the server that records would pass, and prove nothing."""
+    page = (ROOT / "docs" / "installation.md").read_text()
+    (wrapper,) = re.findall(r"cat >/usr/local/sbin/hlctl <<'END'\n(.*?)\nEND\n", page, re.DOTALL)
+    wrapper = wrapper.replace("cd /var/lib/hlctl", f"cd {tmp_path}").replace("/opt/hlctl/bin/hlctl", "/usr/bin/env")
+    wrapper = wrapper.replace(
+        "setpriv --reuid=hlctl --regid=hlctl --init-groups env", "env"
+    )  # there is no such user here
+    for given, used in (({}, "/var/lib/hlctl"), ({"HLCTL_DATA_DIR": "/srv/a b"}, "/srv/a b")):
+        env = clean_environment(**given)
+        ran = subprocess.run(["sh", "-c", wrapper], env=env, capture_output=True, text=True, check=True, timeout=30)
+        assert f"\nHLCTL_DATA_DIR={used}\n" in f"\n{ran.stdout}"
+        assert "\nHOME=/var/lib/hlctl\n" in ran.stdout

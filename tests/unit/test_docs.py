@@ -237,9 +237,39 @@ def test_the_architecture_names_statements_and_tables_that_exist() -> None:
 
 def test_cron_and_systemd_read_the_same_file_and_keep_the_data_in_the_same_place() -> None:
     """A crontab without the URL would record into an embedded database of its own, and nobody would notice."""
-    for word in ("/etc/hlctl/hlctl.env", "HLCTL_DATA_DIR=/var/lib/hlctl"):
-        for text in (INSTALLATION, (ROOT / "crontab.example").read_text(), SANDBOX.read_text()):
-            assert word in text
+    recording = [unit.read_text() for unit in SERVICES if "ExecStart=/opt/hlctl/bin/hlctl " in unit.read_text()]
+    assert len(recording) == 5
+    for text in (INSTALLATION, (ROOT / "crontab.example").read_text(), *recording):
+        assert "/etc/hlctl/hlctl.env" in text
+        assert re.search(r'HLCTL_DATA_DIR=("\$\{HLCTL_DATA_DIR:-)?/var/lib/hlctl\b', text)
+
+
+def test_who_tells_of_a_failure_does_not_need_the_settings_nor_know_the_password() -> None:
+    """A settings file that is not there fails every unit that loads it, and somebody has to say so."""
+    for unit in SERVICES:
+        is_ours = "ExecStart=/opt/hlctl/bin/hlctl " in unit.read_text()
+        assert ("hlctl.env" in unit.read_text()) is is_ours, unit.name
+    assert "hlctl.env" not in SANDBOX.read_text()
+
+
+def test_the_embedded_server_may_use_no_network() -> None:
+    """What systemd reads last counts: drop-ins come after the unit, in the order of their names."""
+    unit = ROOT / "systemd" / "hlctl-postgres.service"
+    dropins = [file for folder in ("hlctl-.service.d", f"{unit.name}.d") for file in (unit.parent / folder).iterdir()]
+    families: list[str] = []
+    for file in (unit, *sorted(dropins, key=lambda file: file.name)):
+        for value in re.findall(r"^RestrictAddressFamilies=(.*)$", file.read_text(), re.MULTILINE):
+            families = [*families, *value.split()] if value else []
+    assert families == ["AF_UNIX"]
+
+
+def test_audits_overlap_wherever_they_are_scheduled() -> None:
+    """One that starts late, or that cannot run at all, leaves its minutes to the next ones."""
+    files = ("systemd/hlctl-verify.service", "crontab.example", "docs/containers/compose.yaml")
+    for file in files:
+        (hours,) = re.findall(r"verify,? --since,? (\d+)h\b", (ROOT / file).read_text())
+        assert int(hours) >= 3, file
+    assert re.search(r"^OnCalendar=\*-\*-\* \*:", (ROOT / "systemd" / "hlctl-verify.timer").read_text(), re.MULTILINE)
 
 
 def test_a_line_of_the_crontab_does_nothing_where_its_timer_runs() -> None:
