@@ -122,9 +122,9 @@ class ExportResult(Result):
 
     @property
     def exit_code(self) -> ExitCode:
-        """Say whether a day is there with other cells, or none of several days had any."""
+        """Say whether a day is there with other cells, or cannot be there, or none of several days had any."""
         did = {day.did for day in self.days}
-        return ExitCode.FOUND if "differs" in did or did == {"empty"} else ExitCode.OK
+        return ExitCode.FOUND if did & {"differs", "too_precise"} or did == {"empty"} else ExitCode.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

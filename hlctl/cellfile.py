@@ -44,6 +44,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+class TooPreciseError(ArchiveError):
+    """A day has a number that no column of these Parquet files holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What a file came to."""
@@ -72,8 +76,8 @@ def require(kind: str) -> None:
 def write(kind: str, path: Path, lines: Iterable[bytes], *, progress: Callable[[int], None]) -> Written:
     """Write lines of CSV as a file of a format; `progress` is told how many were added.
 
-    The same lines make the same bytes, as long as pyarrow and zlib stay the same. Raises ArchiveError if a number has
-    more digits than Parquet is given here.
+    The same lines make the same bytes, as long as pyarrow and zlib stay the same. Raises TooPreciseError if a number
+    has more digits than Parquet is given here.
     """
     digest, minutes, rows = hashlib.sha256(), set(), 0
     pending = iter(lines)
@@ -223,10 +227,7 @@ class _ParquetWriter:
                 ),
             )
         except self._invalid:
-            raise ArchiveError(
-                f"a number of this day has more than {DECIMALS} decimals, which no column of these Parquet files holds",
-                remedy="give --format csv, which keeps every digit, and another --dir",
-            ) from None
+            raise TooPreciseError from None
         self._file.write_table(table)
 
     def close(self) -> None:

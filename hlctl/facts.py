@@ -174,7 +174,7 @@ class ExportedDay:
     """What became of a day that was to be exported."""
 
     day: date
-    did: str  # exported, unchanged, differs, empty
+    did: str  # exported, unchanged, differs, empty, too_precise
     rows: int
     bytes: int  # of the file
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from hlctl import access, archive, cellfile, days, db, migrate
 from hlctl.answers import ArchiveResult, ExportResult
 from hlctl.archive import Manifest
-from hlctl.cellfile import Content, Written
+from hlctl.cellfile import Content, TooPreciseError, Written
 from hlctl.days import RecordedDay
 from hlctl.errors import ArchiveError, NoClusterError, UsageError
 from hlctl.facts import CheckedDay, ExportedDay
@@ -106,8 +106,11 @@ def _export(
 ) -> ExportedDay:
     known, is_known = _known(directory, day)
     with archive.draft(directory, day, kind) as path:
-        with _reading(conn):
-            written = cellfile.write(kind, path, days.copy_cells(conn, day), progress=progress)
+        try:
+            with _reading(conn):
+                written = cellfile.write(kind, path, days.copy_cells(conn, day), progress=progress)
+        except TooPreciseError:  # of this day alone: the others are not to wait for it for ever
+            return ExportedDay(day=day, did="too_precise", rows=0, bytes=0)
         if written.rows == 0:
             return ExportedDay(day=day, did="empty", rows=0, bytes=0)
         is_linked = known is not None and (not force or known.previous == archive.link(directory, day))

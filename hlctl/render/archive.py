@@ -1,6 +1,7 @@
 """`prune` and `export` in words."""
 
 from hlctl.answers import ArchiveResult, ExportResult, PruneResult
+from hlctl.cellfile import DECIMALS
 from hlctl.render import clean
 from hlctl.render.screen import Block
 
@@ -31,6 +32,8 @@ def exported(result: ExportResult) -> list[Block]:
         "unchanged": "is there already, with the same cells",
         "differs": "is there with other cells, and left as it is; --force replaces it",
         "empty": "has no cells in the database",
+        "too_precise": f"has a number with more than {DECIMALS} decimals, which no column of these Parquet files holds;"
+        " --format csv keeps every digit, in another --dir",
     }
     lines: list[Block] = [
         f"{day.day}  {words[day.did].format(rows=day.rows, size=size(day.bytes))}" for day in result.days
