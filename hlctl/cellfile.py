@@ -44,7 +44,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class TooPreciseError(ArchiveError):
+class TooPreciseError(Exception):
     """A day has a number that no column of these Parquet files holds."""
 
 
