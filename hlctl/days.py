@@ -3,7 +3,7 @@
 Every function runs inside a transaction of the caller's (`db.transaction`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -76,8 +76,11 @@ def list_recorded(conn: Connection) -> list[RecordedDay]:
         return cursor.execute(db.query("list_recorded_days")).fetchall()
 
 
-def copy_cells(conn: Connection, day: date) -> Iterator[bytes]:
-    """Yield the day's cells as lines of CSV, in the order of the file."""
+def copy_cells(conn: Connection, day: date) -> Generator[bytes, None, None]:
+    """Yield the day's cells as lines of CSV, in the order of the file.
+
+    Close it before the transaction ends: until then it holds the connection's lock, for which a rollback waits.
+    """
     statement = b"COPY (" + db.query("list_cells") + b") TO STDOUT (FORMAT csv)"
     with conn.cursor().copy(statement, span(day)) as lines:
         for line in lines:  # the server sends one a message

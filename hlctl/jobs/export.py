@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import date, datetime
 from pathlib import Path
 
@@ -107,8 +107,8 @@ def _export(
     known, is_known = _known(directory, day)
     with archive.draft(directory, day, kind) as path:
         try:
-            with _reading(conn):
-                written = cellfile.write(kind, path, days.copy_cells(conn, day), progress=progress)
+            with _reading(conn), closing(days.copy_cells(conn, day)) as lines:
+                written = cellfile.write(kind, path, lines, progress=progress)
         except TooPreciseError:  # of this day alone: the others are not to wait for it for ever
             return ExportedDay(day=day, did="too_precise", rows=0, bytes=0)
         if written.rows == 0:

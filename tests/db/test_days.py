@@ -1,10 +1,12 @@
 """Whole days: dropping one is everything or nothing, bounded, and short for whoever else wants the cells."""
 
+import errno
 import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +14,9 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from hlctl import days, db, store
-from hlctl.answers import PruneResult
-from hlctl.errors import ExitCode
+from hlctl import cellfile, days, db, store
+from hlctl.answers import ExportResult, PruneResult
+from hlctl.errors import ArchiveError, ExitCode
 from hlctl.facts import StoredDay
 from hlctl.jobs import export as exporting
 from hlctl.jobs import prune as pruning
@@ -115,6 +117,75 @@ def test_a_day_of_many_wallets_may_take_hours_to_read_but_no_server_is_silent_fo
     exporting.export(settings, kind="csv", force=False, **whole)
     exporting.verify(settings, **whole)
     assert seen == [(("6h",), 600)] * 2
+
+
+def export_in_pieces(database: str, monkeypatch: pytest.MonkeyPatch, *args: Any, **kwargs: Any) -> list[Any]:
+    """Export days that are read in many pieces, and return what came of it; who hangs has not ended within 20 s."""
+    monkeypatch.setattr(cellfile, "_LINES", 10)
+    ended: list[Any] = []
+
+    def run() -> None:
+        try:
+            ended.append(exporting.export(Settings(database_url=SecretStr(database)), *args, **kwargs))
+        except BaseException as exc:  # noqa: BLE001 - a signal is none of Exception
+            ended.append(exc)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert ended, "it waits for a lock that it holds"
+    return ended
+
+
+def fill_days(conn: db.Connection, monkeypatch: pytest.MonkeyPatch) -> list[date]:
+    """Give the two past days a cell a minute, the older one a number that is too precise at its start."""
+    conn.execute("INSERT INTO wallets (address) VALUES (%s)", [f"0x{1:040x}"])
+    past = [day for day in stored(conn) if day < TODAY]
+    for day in past:
+        conn.execute(
+            "INSERT INTO wallet_snapshots (snapshot_ts, observed_at, wallet_id, asset, ingest_run_id, leverage_type,"
+            "                              leverage, margin_used, entry_px, position_szi, attempt)"
+            " SELECT m, m, 1, 'ETH', extract(epoch FROM m) / 60, 'cross', 5, 1, 2,"
+            "        CASE WHEN m = %(first)s THEN %(size)s::numeric ELSE 1.5 END, 1"
+            "   FROM generate_series(%(first)s, %(first)s + interval '1439 min', '1 min') AS m",
+            {
+                "first": datetime(day.year, day.month, day.day, tzinfo=UTC),
+                "size": "0.123456789012" if day == past[0] else "1.5",
+            },
+        )
+    recorded = [days.RecordedDay(day=day, cells=1441, is_pruned=False, is_final=True) for day in past]
+    monkeypatch.setattr(days, "list_recorded", lambda _conn: recorded)
+    return past
+
+
+@pytest.mark.parametrize(
+    "ends", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=["full disk", "signal"]
+)
+def test_an_export_that_ends_in_the_middle_of_a_day_does_end(
+    database: str, filled: db.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ends: BaseException
+) -> None:
+    """A COPY that is left open holds the connection, and who rolls back waits for it for ever."""
+    fill_days(filled, monkeypatch)
+
+    def stop(_done: int, _all: int) -> None:
+        raise ends
+
+    whole: dict[str, Any] = {"wanted": (None, None), "directory": tmp_path, "progress": stop}
+    (ended,) = export_in_pieces(database, monkeypatch, kind="csv", force=False, **whole)
+    assert isinstance(ended, KeyboardInterrupt if isinstance(ends, KeyboardInterrupt) else ArchiveError)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_day_that_is_refused_in_its_middle_does_not_keep_the_next_one_waiting(
+    database: str, filled: db.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A day of 200 wallets comes in 14 pieces: the rest of it is not read when a number is too precise."""
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    fill_days(filled, monkeypatch)
+    whole: dict[str, Any] = {"wanted": (None, None), "directory": tmp_path, "progress": lambda _done, _all: None}
+    (ended,) = export_in_pieces(database, monkeypatch, kind="parquet", force=False, **whole)
+    assert isinstance(ended, ExportResult), ended
+    assert [(day.did, day.rows) for day in ended.days] == [("too_precise", 0), ("exported", 1441)]
 
 
 def drop(conn: db.Connection, day: date | None) -> None:
