@@ -60,14 +60,20 @@ def list_days(directory: Path) -> list[date]:
     found = []
     with _explained(directory):
         for folder in directory.iterdir():
-            if re.fullmatch(r"date=\d{4}-\d\d-\d\d", folder.name, re.ASCII) and any(_visible(folder)):
+            if re.fullmatch(r"date=\d{4}-\d\d-\d\d", folder.name, re.ASCII) and _has_something(folder):
                 with suppress(ValueError):  # 2026-02-30 is no day, and no folder of ours
                     found.append(date.fromisoformat(folder.name[5:]))
-    return sorted(found)
+    return sorted(day for day in found if day < date.max)  # which has no day after it, where it would end
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    return (file for file in folder.iterdir() if not file.name.startswith("."))
+def _has_something(folder: Path) -> bool:
+    """Tell whether a folder has more than drafts; if it cannot be looked into, whoever reads that day hears why."""
+    try:
+        return any(not file.name.startswith(".") for file in folder.iterdir())
+    except NotADirectoryError:
+        return False
+    except OSError:
+        return True
 
 
 def read_manifest(directory: Path, day: date) -> Manifest | None:
@@ -77,7 +83,9 @@ def read_manifest(directory: Path, day: date) -> Manifest | None:
         found = json.loads(path.read_bytes())
         (file,) = found["files"]
         (kind,) = (kind for kind, name in NAMES.items() if name == file["name"])
-        previous = found["previous"] and (date.fromisoformat(found["previous"]["day"]), found["previous"]["sha256"])
+        previous = found["previous"]
+        if previous is not None:
+            previous = date.fromisoformat(previous["day"]), previous["sha256"]
         if (found["schema_version"], found["day"], found["columns"]) != (SCHEMA_VERSION, str(day), list(COLUMNS)):
             raise ValueError("another day or another version")  # noqa: TRY301 - one of the ways to be none of ours
         rows, minutes, size = found["rows"], found["minutes"], file["bytes"]

@@ -172,7 +172,8 @@ def _from_text(line: dict[str, str]) -> Cell:
     row = {name: text or None for name, text in line.items()} | {"dirty_reason": line["dirty_reason"]}
     seen = line["observed_at"]
     observed_at = (datetime.fromisoformat(seen) - _EPOCH) // _MICROSECOND if seen else None
-    return _cell(row, datetime.fromisoformat(line["snapshot_ts"]), observed_at, [row[name] for name in _NUMBERS])
+    minute = _EPOCH + (datetime.fromisoformat(line["snapshot_ts"]) - _EPOCH)  # which only a moment can be taken from
+    return _cell(row, minute, observed_at, [row[name] for name in _NUMBERS])
 
 
 # ---- Parquet

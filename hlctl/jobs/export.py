@@ -221,7 +221,11 @@ def _check_link(directory: Path, manifest: Manifest, archived: Sequence[date]) -
     if manifest.previous is None:
         return [] if before is None else [f"not linked to {before}, which was exported later"]
     day, digest = manifest.previous
-    if (found := archive.manifest_sha256(directory, day)) is None:
+    try:
+        found = archive.manifest_sha256(directory, day)
+    except ArchiveError as exc:  # no reason not to look at this day's cells
+        return [str(exc)]
+    if found is None:
         return [f"{day}, which it is linked to, is missing"]
     if found != digest:
         return [f"the manifest of {day} is not the one it is linked to"]

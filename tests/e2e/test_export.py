@@ -647,6 +647,25 @@ def test_a_day_that_is_taken_away_is_found(export: Callable[..., Ran], archive: 
     assert "is no manifest of this version" in verify(export, 1)[str(FIRST)][0]
 
 
+def test_damage_of_one_day_is_said_of_it_and_the_day_after_is_looked_at_all_the_same(
+    export: Callable[..., Ran], archive: Path
+) -> None:
+    """Cells and link: whoever damages one day does not hide what was done to another."""
+    assert export("--format", "csv").code == 0
+    edited = manifest(archive, BEFORE)
+    path = archive / f"date={BEFORE}" / "_manifest.json"
+    path.write_text(json.dumps(edited | {"previous": {}}))
+    forge(archive, YESTERDAY, lambda text: text[: text.rindex("\n", 0, -1) + 1])
+    first, second = verify(export, 1).values()
+    assert first == [f"{path.relative_to(archive.parent)} is no manifest of this version of hlctl"]
+    assert "89 rows and 3 minutes, the manifest says otherwise" in second
+    path.unlink()
+    path.mkdir()
+    first, second = verify(export, 1).values()
+    assert [len(first), "Is a directory" in first[0], "Is a directory" in second[0]] == [1, True, True]
+    assert "89 rows and 3 minutes, the manifest says otherwise" in second
+
+
 def test_days_exported_out_of_order_are_not_linked_until_the_later_one_is_written_again(
     export: Callable[..., Ran],
 ) -> None:

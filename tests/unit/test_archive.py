@@ -88,7 +88,7 @@ def a_manifest(tmp_path: Path) -> Path:
     return archive.folder_of(tmp_path, DAY) / archive.MANIFEST
 
 
-@pytest.mark.parametrize("value", [None, "x", 1.5, True, -1, [], {}, [[]]], ids=repr)
+@pytest.mark.parametrize("value", [None, "x", "", 1.5, True, False, 0, -1, [], {}, [[]]], ids=repr)
 @pytest.mark.parametrize(
     "place",
     ["rows", "minutes", "content_sha256", "files", "files.0", "files.0.name", "files.0.bytes", "files.0.sha256",
@@ -102,7 +102,8 @@ def test_a_manifest_with_something_else_in_it_is_none_of_ours(tmp_path: Path, pl
     *way, last = [int(step) if step.isdecimal() else step for step in place.split(".")]
     for step in way:
         where = where[step]
-    if type(where[last]) is type(value) or where[last] == value or (place == "previous" and not value):
+    is_alike = type(where[last]) is type(value) and place != "previous"
+    if is_alike or where[last] == value or (place == "previous" and value is None):
         pytest.skip("that may stand there")
     where[last] = value
     path.write_text(json.dumps(found))
@@ -121,7 +122,23 @@ def test_a_manifest_of_nothing_but_brackets_is_none_of_ours(tmp_path: Path) -> N
 def test_a_folder_that_is_named_like_a_day_and_is_none_is_not_ours(tmp_path: Path) -> None:
     """Who made it knows what for; the days beside it are still an archive."""
     a_manifest(tmp_path)
-    for name in ("date=2026-02-30", "date=2026-13-01", "date=0000-01-01"):
+    (tmp_path / "date=2026-01-04").touch()
+    for name in ("date=2026-02-30", "date=2026-13-01", "date=0000-01-01", "date=9999-12-31"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").touch()
     assert archive.list_days(tmp_path) == [DAY - timedelta(days=1), DAY]
+
+
+def test_a_folder_of_a_day_that_cannot_be_opened_is_still_a_day(tmp_path: Path) -> None:
+    """Verification names it, and looks at the others."""
+    a_manifest(tmp_path)
+    (tmp_path / "date=2026-01-04").symlink_to("date=2026-01-04")
+    assert archive.list_days(tmp_path) == [DAY - timedelta(days=2), DAY - timedelta(days=1), DAY]
+
+
+def test_a_minute_of_no_time_zone_is_not_read(tmp_path: Path) -> None:
+    """It is no moment, and cannot be told from or put in order with others."""
+    path = tmp_path / NAMES["csv"]
+    cellfile.write("csv", path, [LINES[0].replace(b":00Z,", b":00,", 1)], progress=lambda _cells: None)
+    with pytest.raises(ArchiveError, match="cannot be read"):
+        cellfile.read("csv", path, progress=lambda _cells: None)
