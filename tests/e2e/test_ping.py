@@ -209,14 +209,14 @@ BAD: dict[str, tuple[Callable[[socket.socket], None] | bytes, str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_whatever_the_other_side_does_costs_two_seconds_and_one_warning(
-    pinging: Hlctl, listener: Listener, rows: Rows, name: str
+    pinging: Hlctl, listener: Listener, name: str
 ) -> None:
     """One attempt, the reason in a word, never the address; the exit code stays."""
     answer, reason = BAD[name]
-    attempts: list[int] = []
+    attempts: list[float] = []
 
     def serve(connection: socket.socket) -> None:
-        attempts.append(1)
+        attempts.append(time.monotonic())
         if callable(answer):
             answer(connection)
         else:
@@ -225,12 +225,12 @@ def test_whatever_the_other_side_does_costs_two_seconds_and_one_warning(
 
     with listening(serve) as port:
         ran = pinging("--quiet", "snapshot", HLCTL_PING_URL=f"http://127.0.0.1:{port}/{PATH}")
+        ended = time.monotonic()
     assert (ran.code, ran.out) == (0, "")
     assert ran.err == f"hlctl: WARNING: the ping was not delivered: {reason}\n"
-    assert attempts == [1]
+    (attempt,) = attempts
     assert listener.heard == [], "a redirect is not followed"
-    ((took,),) = rows("SELECT duration_ms / 1000.0 FROM ingest_runs")
-    assert ran.seconds - float(took) < 2 + 4, "start and end of the process are the rest"
+    assert ended - attempt < 2 + 2, "the end of the process is the rest"
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ UNKNOWN = re.compile(r"HLCTL UNKNOWN - [^|\n]+\n")
     [
         (["status", "--check"], {"HLCTL_DATABASE_URL": NOWHERE}, "connection refused"),
         (["status", "--check"], {"HLCTL_DATABASE_URL": "nonsense"}, "HLCTL_DATABASE_URL"),
-        (["status", "--check"], {"HLCTL_DATA_DIR": "none"}, "run `hlctl init-db`"),
+        (["status", "--check"], {"HLCTL_DATA_DIR": "/nowhere"}, "run `hlctl init-db`"),
         (["status", "--check", "--frobnicate"], {}, "--frobnicate"),
         (["status", "--check", "extra"], {}, "extra"),
         (["status", "--check", "--watch"], {}, "--watch"),
