@@ -125,17 +125,10 @@ def _connection_string(value: SecretStr) -> SecretStr:
     return value
 
 
-def _metrics_file(value: Path) -> Path:
-    """Refuse what would mean another file wherever a command is started, and an address."""
+def _whole_path(value: Path) -> Path:
+    """Refuse what would mean another place wherever a command is started, and an address, which may hold a password."""
     if not value.is_absolute() or re.search(":/", str(value)):
-        raise ValueError("must be the whole path of a file, from / on")
-    return value
-
-
-def _directory(value: Path) -> Path:
-    """Refuse what would mean another record wherever a command is started, and an address."""
-    if not value.is_absolute() or re.search(":/", str(value)):
-        raise ValueError("must be the whole path of a directory, from / on")
+        raise ValueError("must be a whole path, from / on")
     return value
 
 
@@ -166,7 +159,7 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(_connection_string)] | None = Field(
         default=None, description="URL of a PostgreSQL 15 to 18 database; unset: the embedded server"
     )
-    data_dir: Annotated[Path, AfterValidator(_directory)] | None = Field(
+    data_dir: Annotated[Path, AfterValidator(_whole_path)] | None = Field(
         default=None,
         description="where the embedded server and the memory of an outage live; unset: the system's usual place",
     )
@@ -204,7 +197,7 @@ class Settings(BaseSettings):
     retention_days: int | None = Field(
         default=None, ge=1, le=36_500, description="whole days of cells that prune keeps; unset: only --keep says"
     )
-    metrics_file: Annotated[Path, AfterValidator(_metrics_file)] | None = Field(
+    metrics_file: Annotated[Path, AfterValidator(_whole_path)] | None = Field(
         default=None, description="file for Prometheus' node_exporter, written after each scheduled command"
     )
     ping_url: Annotated[SecretStr, AfterValidator(_ping_address)] | None = Field(
