@@ -78,6 +78,7 @@ class Stage:
     template: str
     folder: Path
     routes: dict[str, Route]
+    at_once: dict[str, int]
     opened: int = 0
 
     @contextmanager
@@ -95,7 +96,7 @@ class Stage:
         tally = Tally(f"{name}, {deed}, {route}")
         way = self.routes[route]
         began = time.monotonic()
-        with self.lanes(1 if at else AT_ONCE[deed]) as lanes, ThreadPoolExecutor(len(lanes)) as pool:
+        with self.lanes(1 if at else self.at_once[deed]) as lanes, ThreadPoolExecutor(len(lanes)) as pool:
             commands = list(pool.map(partial(cutting.harmed, name=name), lanes))
             points = [at] if at else cutting.points(commands[0].messages(way))
             random.Random(f"{seed} {tally.name}").shuffle(points)  # noqa: S311 - it only has to be the same each time
@@ -123,6 +124,7 @@ def main() -> int:
     options.add_argument("--only", action="append", choices=names, help="this command")
     options.add_argument("--deed", action="append", choices=list(DEEDS))
     options.add_argument("--route", action="append", choices=["TCP", "socket", "PgBouncer"])
+    options.add_argument("--at-once", type=int, metavar="N", help=f"lanes, instead of {AT_ONCE}")
     options.add_argument("--at", nargs=3, metavar=("SIDE", "N", "after|within"), help="one point, with all the others")
     asked = options.parse_args()
     at = Point(asked.at[0], int(asked.at[1]), asked.at[2] == "within") if asked.at else None
@@ -131,7 +133,8 @@ def main() -> int:
         url = stack.enter_context(server(folder / "server"))
         template = stack.enter_context(killing.with_universe(url, folder / "template"))
         bouncer = stack.enter_context(pooler(url, connections=POOLED)) if PROGRAM else None
-        stage = Stage(url, template, folder, cutting.routes(bouncer))
+        at_once = dict.fromkeys(DEEDS, asked.at_once) if asked.at_once else AT_ONCE
+        stage = Stage(url, template, folder, cutting.routes(bouncer), at_once)
         parts = [
             (name, deed, route)
             for route in asked.route or stage.routes
