@@ -23,8 +23,8 @@ class Past:
 
     since: datetime  # the first minute that is not good, or could be
     minutes: int  # not good, from it on
-    gaps: int  # of these, without a row
     told: frozenset[int]  # exit codes of their runs, and of those before at the minute itself
+    gaps: int = 0  # of these minutes, without a row; counted once a good minute ends the outage
 
     @property
     def is_well(self) -> bool:

@@ -83,8 +83,16 @@ def read_past(conn: Connection, minute: datetime) -> Past | None:
     row = fetch_one(conn, "read_past", {"minute": minute})
     if row is None or row[0] is None:
         return None
-    since, minutes, gaps, statuses = row
-    return Past(since, minutes, gaps, frozenset(STATUS_CODES[status] for status in statuses or ()))
+    since, minutes, statuses = row
+    return Past(since, minutes, frozenset(STATUS_CODES[status] for status in statuses))
+
+
+def count_gaps(conn: Connection, past: Past | None, minute: datetime) -> Past | None:
+    """Return the past of a good `minute` with its gaps counted: that reads all of it, and is only wanted at its end."""
+    if past is None or past.is_well:
+        return past
+    (recorded,) = fetch_one(conn, "count_recorded", {"since": past.since, "minute": minute}) or (0,)
+    return replace(past, gaps=past.minutes - recorded)
 
 
 def retake_minute(conn: Connection, minute: datetime, *, needed: bool) -> None:

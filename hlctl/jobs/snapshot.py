@@ -235,6 +235,8 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
                 store.set_idle_timeout(conn, _STALLED)
                 phases.begin("publish")
             recorded = _publish(conn, run, taken.minute, run.answers, run.asking.task, error=run.asking.error())
+            if recorded.status == "success":
+                memory.known.past = store.count_gaps(conn, memory.known.past, taken.minute)
             run.require_time(taken)
             run.committing = True
             _watch(run)

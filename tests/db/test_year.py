@@ -1,11 +1,11 @@
 """A year of minutes: what a minute asks does not grow, its days are kept as that needs it, the generator is true."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from benchmarks import generate
 from hlctl import audit, days, db
@@ -101,19 +101,44 @@ def old(server: str, template: str, create_database: Callable[..., str]) -> str:
     return url
 
 
+@pytest.fixture(scope="module", params=["partial", "failed"])
+def out(old: str, server: str, create_database: Callable[..., str], request: pytest.FixtureRequest) -> str:
+    """Return such a database in which no minute of the last six days was good, which its statistics do not know yet."""
+    url = make_conninfo(server, dbname=create_database(str(conninfo_to_dict(old)["dbname"])))
+    since = ENDS - timedelta(days=6)
+    with db.connect(url) as conn:
+        conn.execute("CREATE TEMP TABLE outage AS SELECT * FROM ingest_runs WHERE snapshot_ts > %s", [since])
+        conn.execute("UPDATE outage SET status = %s", [request.param])
+        conn.execute("DELETE FROM ingest_runs WHERE snapshot_ts > %s", [since])
+        conn.execute("VACUUM ANALYZE ingest_runs")
+        conn.execute("INSERT INTO ingest_runs SELECT * FROM outage")
+    return url
+
+
 @pytest.mark.parametrize("query", OF_A_MINUTE)
 def test_no_question_of_a_minute_reads_every_run_or_compares_every_wallet_with_every_other(
     old: str, query: str
 ) -> None:
     """One that does is quick for weeks, or for 200 wallets, and takes seconds in its second year, or for 10,000."""
+    plan = list(explain(old, query))
+    assert max(read_of_runs(plan), default=0) <= 2 * 60  # an hour before and one after is as far as any looks
+    tried = [node.get("Rows Removed by Join Filter", 0) * node["Actual Loops"] for node in plan]
+    assert max(tried) <= 3 * 200  # no pairs of wallets
+
+
+@pytest.mark.parametrize("query", OF_A_MINUTE)
+def test_an_outage_of_days_is_not_read_again_each_minute(out: str, query: str) -> None:
+    """One wallet that is never answered makes every minute partial for a month, and an exchange away fails for days."""
+    assert max(read_of_runs(explain(out, query)), default=0) <= 2 * 60
+
+
+def explain(database: str, query: str) -> Iterator[dict[str, Any]]:
+    """Run a query about one of the last minutes and yield every node of its plan."""
     asked = {"since": ENDS - 2 * MINUTE, "until": ENDS - MINUTE, "minute": ENDS - 2 * MINUTE}
-    with db.connect(old) as conn, conn.transaction(force_rollback=True):
+    with db.connect(database) as conn, conn.transaction(force_rollback=True):
         audit.distrust_constraints(conn)
         (plan,) = conn.execute(b"EXPLAIN (ANALYZE, FORMAT JSON) " + db.query(query), asked).fetchone() or ([],)
-    read = [rows(node) for node in nodes(plan[0]["Plan"]) if node.get("Relation Name") == "ingest_runs"]
-    assert max(read, default=0) <= 2 * 60  # an hour before and one after is as far as any looks
-    tried = [node.get("Rows Removed by Join Filter", 0) * node["Actual Loops"] for node in nodes(plan[0]["Plan"])]
-    assert max(tried) <= 3 * 200  # no pairs of wallets
+    yield from nodes(plan[0]["Plan"])
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -123,7 +148,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
-def rows(scan: dict[str, Any]) -> float:
-    """Return how many rows a scan looked at."""
-    found: float = scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)
-    return found * int(scan["Actual Loops"])
+def read_of_runs(plan: Iterable[dict[str, Any]]) -> list[float]:
+    """Return how many rows each scan of runs looked at."""
+    scans = [node for node in plan if node.get("Relation Name") == "ingest_runs"]
+    return [(scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)) * scan["Actual Loops"] for scan in scans]

@@ -36,7 +36,7 @@ class Record:
         bad = {at: status for at, status in known.items() if at >= since}
         minutes = max(0, (minute - since) // MINUTE)
         told = frozenset(STATUS_CODES[status] for status in bad.values())
-        return Past(since, minutes, minutes - sum(at < minute for at in bad), told)
+        return Past(since, minutes, told, gaps=minutes - sum(at < minute for at in bad))
 
 
 @dataclass
