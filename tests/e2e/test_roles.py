@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from hlctl import sim
-from tests.e2e.conftest import COMMAND, Hlctl, M, start_slowly
+from tests.e2e.conftest import COMMAND, Hlctl, M, shown_in_the_readme, start_slowly
 from tests.e2e.oracle import Rows, after, assert_nothing_false, assert_whole
 from tests.e2e.private_server import PrivateServer, clean_environment, private_server
 from tests.e2e.record import fill
@@ -27,6 +27,24 @@ TABLES = (
     "snapshot_anomalies", "ingest_runs", "ingest_health", "signals", "signal_contributors", "alerts", "alert_state",
     "schema_migrations",
 )  # fmt: skip
+
+OWN_RIGHTS = """
+    SELECT of.relname, acl.privilege_type
+      FROM (SELECT relname, relacl AS rights FROM pg_class
+             UNION ALL
+            SELECT c.relname, a.attacl FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+             UNION ALL
+            SELECT proname, proacl FROM pg_proc
+             UNION ALL
+            SELECT nspname, nspacl FROM pg_namespace
+             UNION ALL
+            SELECT typname, typacl FROM pg_type
+             UNION ALL
+            SELECT datname, datacl FROM pg_database WHERE datname = current_database()) AS of
+     CROSS JOIN LATERAL aclexplode(of.rights) AS acl
+      JOIN pg_roles r ON r.oid = acl.grantee
+     WHERE r.rolname = '{}'
+"""
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +209,21 @@ def test_a_role_shut_out_of_the_schema_is_told_so_and_not_that_there_is_none(
         assert (ran.code, "lacks USAGE on SCHEMA public; run" in ran.err) == (5, True), ran.err
     assert under("hlctl")("init-db").out.endswith('GRANT USAGE ON SCHEMA public TO "hlctl_writer"\n')
     assert under(WRITER)("snapshot").code == 0
+    assert under(READER)("status").code == 0
+
+
+def test_the_readmes_statements_shut_a_role_out_for_good(
+    under: Callable[[str], Hlctl], private: PrivateServer, name: str
+) -> None:
+    """Whoever leaves keeps no right that a grant gave, not even on a column, and gets none back by an upgrade."""
+    for statement in shown_in_the_readme("shut out").splitlines():
+        named = re.sub(r"\brec;$", f'"{WRITER}";', statement).replace("DATABASE hlctl ", f'DATABASE "{name}" ')
+        private.run(named, database=name)
+    assert under("hlctl")("init-db").code == 0
+    assert private.run(OWN_RIGHTS.format(WRITER), database=name) == []
+    assert private.run(OWN_RIGHTS.format(READER), database=name) != []
+    ran = under(WRITER)("status")
+    assert (ran.code, f"role {WRITER} lacks " in ran.err) == (5, True), ran.err
     assert under(READER)("status").code == 0
 
 
