@@ -155,8 +155,10 @@ def snapshot(
 
     def job() -> "Result":
         from hlctl.jobs import snapshot as snapshots
+        from hlctl.jobs.database import settings_in_time
         from hlctl.render.screen import progress_bar
 
+        settings_in_time()
         settings = settings_of(ctx)
         with progress_bar("asking the exchange", wanted=not as_json) as progress:
             return snapshots.snapshot(settings, align=align, progress=progress)
@@ -223,7 +225,9 @@ def verify(  # noqa: PLR0917 - typer's signature
         from hlctl.jobs import verify as audits
         from hlctl.render.screen import progress_bar
 
-        asked, settings = moments.wanted(minute, since, start, end), settings_of(ctx)
+        asked = moments.wanted(minute, since, start, end)
+        audits.watch(asked)
+        settings = settings_of(ctx)
         with progress_bar("asking the record", wanted=not as_json) as progress:
             return audits.verify(settings, asked, progress=progress)
 

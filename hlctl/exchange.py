@@ -2,6 +2,7 @@
 
 import json
 import logging
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -17,7 +18,19 @@ log = logging.getLogger(__name__)
 MAX_STATE_BYTES = 256 * 2**10
 """Four times the largest state recorded; a position has some 550 bytes, and there are fewer than 300 perpetuals."""
 LEADERBOARD_SECONDS = {Source.STATS_DATA: 90.0, Source.INFO_API: 30.0}
+OTHER_FILES = 16
+"""Files that a run may have open beside its connections to the exchange."""
 _LOOK_UP = 0.1  # how often the main thread looks for a signal, in seconds
+
+
+def concurrency(wanted: int) -> int:
+    """Return how many requests may be in flight: as wanted, unless the process may not have so many files open."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = max(1, files - OTHER_FILES)
+    if files == resource.RLIM_INFINITY or allowed >= wanted:
+        return wanted
+    log.warning("only %d requests at once: this process may have no more than %d files open", allowed, files)
+    return allowed
 
 
 class Exchange:

@@ -130,7 +130,6 @@ class Plan:
         self._resume = -math.inf
         self._cool_downs = 0
         self._heard = False
-        self._failed_in_a_row = 0
         self.concurrency = concurrency
         self._probe = max(_BREAKER, concurrency)
 
@@ -209,8 +208,7 @@ class Plan:
                 heapq.heappush(self._again, (now + wait, wallet.wallet_id, wallet))
                 return
         self.answers[wallet] = reason
-        self._failed_in_a_row += 1
-        if not self._heard and self._failed_in_a_row >= _BREAKER:
+        if not self._heard and len(self.answers) >= _BREAKER:
             counts = Counter(reason.value for reason in self.answers.values() if isinstance(reason, MissingReason))
             why = ", ".join(f"{count} {name}" for name, count in counts.most_common())
             self.error = f"no usable answer: all of the first {_BREAKER} wallets asked failed ({why})"

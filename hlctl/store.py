@@ -1,4 +1,4 @@
-"""What the commands say to the database, in domain types: the only module, with `migrate`, that names queries.
+"""What `snapshot` and `refresh-universe` say to the database, in domain types; what others ask is in modules beside it.
 
 Every function runs inside a transaction of the caller's (`db.transaction`).
 """

@@ -162,6 +162,11 @@ class _TLSConnection(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
         return _open_socket(self)
 
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether to ask on it again: not if TLS holds bytes behind the last answer, which no poll can see."""
+        return super().is_connected and not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending())
+
 
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection

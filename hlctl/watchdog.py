@@ -80,8 +80,11 @@ class Watchdog:
         """
         is_late = self._settled is None and not self._floor.acquire(blocking=False)
         self._settled = code
+        said_by = time.monotonic() + _SAYING
         if (due := self._due) is not None:
-            self._due = due._replace(at=max(due.at, time.monotonic() + _SAYING))
+            self._due = due._replace(at=max(due.at, said_by))
+        if (hastened := self._hastened) is not None:
+            self._hastened = hastened._replace(at=max(hastened.at, said_by))
         if is_late:
             time.sleep(_SAYING)
 

@@ -21,6 +21,7 @@ ANSWER = 3.2
 """Seconds for who asks a question: they want an answer, or to hear that there is none."""
 
 _ANSWER_END = 4.4  # second of the process at which it ends, whatever has no bound of its own: a resolver, many hosts
+_SETTINGS_END = 10.0  # seconds for the settings of who is not asked a question
 
 NO_ANSWER = "the database did not answer in time"
 
@@ -45,6 +46,11 @@ def opened(settings: Settings, *, create: bool, left: Callable[[], float] | None
 def answer_in_time() -> None:
     """Let the process end in under 5 s from its start, whatever it waits for from now on."""
     watchdog.end_in(_ANSWER_END - watchdog.age(), ExitCode.DATABASE, NO_ANSWER)
+
+
+def settings_in_time() -> None:
+    """Let the process end if its settings are not read in time: a file system may hang, and cron comes every minute."""
+    watchdog.end_in(_SETTINGS_END, ExitCode.SETUP, "the settings were not read in time")
 
 
 def countdown(seconds: float) -> Callable[[], float]:

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hlctl import embedded, sim
+from hlctl import cluster, embedded, sim
 from hlctl.answers import DemoResult
-from hlctl.errors import UsageError
+from hlctl.errors import ConfigurationError, UsageError
 from hlctl.jobs.database import init_db
 from hlctl.jobs.snapshot import Progress, snapshot
 from hlctl.jobs.status import status
@@ -30,7 +30,7 @@ def demo(*, data: Path | None, keep: bool, tell: Callable[[str], None], progress
         world = sim.World.recorded(data) if data else sim.World.generate(seed=_SEED, rows=_ROWS)
     except ValueError as exc:
         raise UsageError(f"--data: {exc}", remedy="") from None
-    data_dir = Path(tempfile.mkdtemp(prefix="hlctl-demo-"))
+    data_dir = _directory()
     kept = False
     try:
         with sim.serve(world) as exchange:
@@ -55,3 +55,14 @@ def demo(*, data: Path | None, keep: bool, tell: Callable[[str], None], progress
         kept=data_dir if kept else None,
         url=embedded.url(data_dir) if kept else None,
     )
+
+
+def _directory() -> Path:
+    """Make a directory that the server can live in. Raises ConfigurationError if temporary ones are no place for it."""
+    made = Path(tempfile.mkdtemp(prefix="hlctl-demo-"))
+    try:
+        cluster.path_of(made)
+    except ConfigurationError as exc:
+        made.rmdir()
+        raise ConfigurationError(str(exc), remedy="set TMPDIR to another directory, such as /tmp") from None
+    return made

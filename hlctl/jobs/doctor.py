@@ -35,10 +35,9 @@ from hlctl.checks import machine as on_machine
 from hlctl.checks.database import Growth, LackingRight, Session
 from hlctl.checks.machine import PrivateFile, Server
 from hlctl.errors import ConfigurationError, DatabaseUnusableError, HlctlError, SchemaMissingError
-from hlctl.exchange import Exchange
+from hlctl.exchange import OTHER_FILES, Exchange
 from hlctl.jobs.config import has_password
 from hlctl.jobs.database import countdown
-from hlctl.jobs.snapshot import OTHER_FILES
 from hlctl.jobs.universe import connect
 from hlctl.model import MissingReason, Source
 from hlctl.settings import PREFIX, SECRETS, Settings, Sources, default_data_dir

@@ -15,6 +15,7 @@ GRACE = 5.0
 
 _LAST_REPLY = 0.5  # of it: when nothing more is expected of the database
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_NOTHING = "ended by a signal before anything could be recorded"
 _SOON = 0.01  # seconds until a signal is looked at again
 
 
@@ -39,7 +40,7 @@ class Interrupt:
             os._exit(128 + self.signal)
         self.signal, self._at = number, time.monotonic()
         if self._grace < math.inf:
-            watchdog.hasten(self._grace, 128 + number, "ended by a signal before anything could be recorded")
+            watchdog.hasten(self._grace, 128 + number, _NOTHING)
 
 
 class Terminated(KeyboardInterrupt):
@@ -58,6 +59,26 @@ def ignored() -> None:
     """Let no signal change the exit status any more."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def hastened() -> Iterator[None]:
+    """Bound what follows a SIGINT or SIGTERM, however it is handled: the database may be silent while it is left."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def hasten(number: int, frame: FrameType | None) -> None:
+        watchdog.hasten(GRACE, 128 + number, _NOTHING)
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    try:
+        for number in _SIGNALS:
+            signal.signal(number, hasten)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

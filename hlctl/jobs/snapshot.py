@@ -5,7 +5,6 @@ a COMMIT can still be sent in time.
 """
 
 import logging
-import resource
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ import psycopg
 from hlctl import __version__, db, logs, memory, quiet, store
 from hlctl.clock import RunClock, phases
 from hlctl.errors import BusyError, DatabaseUnusableError, ExitCode, HlctlError, InterruptedRunError, MinuteMissedError
-from hlctl.exchange import Exchange, Fetch
+from hlctl.exchange import Exchange, Fetch, concurrency
 from hlctl.jobs import interrupt
 from hlctl.jobs.database import is_embedded, opened, prepare
 from hlctl.jobs.universe import connect, require_universe
@@ -45,10 +44,9 @@ _RECONNECT_AFTER = 0.5  # seconds between two attempts to get a lost database ba
 _LAST_REPLY = 1.0  # seconds before the end of a run at which nothing more is expected of the database
 _PARTITIONS_AHEAD = 2  # days
 _DAYS_TIMEOUT = 25  # seconds of the preparation for them: the cells of a whole day may have to be moved
+_PROMPT = 0.5  # seconds in which a reading of that clock is answered, or it is read anew
 _CLOCKS_DIFFER = 5000  # ms: from here on answers may be refused for their time
 _MISSED_REFRESHES = 2  # after so many refresh periods the universe is old
-OTHER_FILES = 16
-"""Files that a run may have open beside its connections to the exchange."""
 
 
 @dataclass(slots=True)
@@ -160,6 +158,7 @@ def snapshot(settings: Settings, *, align: bool, progress: Progress) -> Snapshot
     phases.begin("prepare")
     run = _Run(settings=settings)
     with closing(connect(settings)) as exchange, ExitStack() as signals:
+        signals.enter_context(interrupt.hastened())
         while True:
             try:
                 with opened(settings, create=run.taken is None, left=run.left) as conn:
@@ -250,13 +249,25 @@ def _record(conn: db.Connection, run: _Run, exchange: Exchange, *, align: bool, 
 
 def _take(conn: db.Connection, *, lead: timedelta) -> _Taken:
     """Take the minute. Raises BusyError."""
+    asked = time.monotonic()
     try:
         taken = store.take_minute(conn, lead=lead)
     except BusyError:
         memory.known.past = store.read_past(conn, store.read_clock(conn).replace(second=0, microsecond=0))
         raise
     logs.run.minute = taken.minute
-    return _Taken(taken.minute, RunClock(taken.at))
+    is_prompt = time.monotonic() - asked < _PROMPT
+    return _Taken(taken.minute, RunClock(taken.at) if is_prompt else _read_clock(conn))
+
+
+def _read_clock(conn: db.Connection) -> RunClock:
+    """Read the database's clock, anew while the reply is late: by as much the whole run would be slow."""
+    for _ in range(3):
+        asked = time.monotonic()
+        clock = RunClock(store.read_clock(conn))
+        if time.monotonic() - asked < _PROMPT:
+            break
+    return clock
 
 
 def _watch(run: _Run) -> None:
@@ -276,7 +287,7 @@ def _wait_until(conn: db.Connection, taken: _Taken, interrupted: interrupt.Inter
         nap_ends = time.monotonic() + min(-clock.since(taken.minute), _LONGEST_WAIT)
         while (left := nap_ends - time.monotonic()) > 0 and not interrupted:
             time.sleep(min(left, _NAP))
-        clock = RunClock(store.read_clock(conn))
+        clock = _read_clock(conn)
     return clock
 
 
@@ -296,7 +307,7 @@ def _plan(conn: db.Connection, settings: Settings, exchange: Exchange, taken: _T
         deadline=settings.deadline,
         max_attempts=settings.max_attempts,
         capacity=may_send,
-        concurrency=_concurrency(settings),
+        concurrency=concurrency(settings.max_concurrency),
         sent_before=[(count, (at - taken.minute).total_seconds()) for count, at in recent],
     )
     fetch = Fetch(
@@ -308,16 +319,6 @@ def _plan(conn: db.Connection, settings: Settings, exchange: Exchange, taken: _T
         request_timeout=settings.request_timeout,
     )
     return _Asking(taken.minute, task, plan, fetch)
-
-
-def _concurrency(settings: Settings) -> int:
-    """Return how many requests may be in flight: as set, unless the process may not have so many files open."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = max(1, files - OTHER_FILES)
-    if files == resource.RLIM_INFINITY or allowed >= settings.max_concurrency:
-        return settings.max_concurrency
-    log.warning("only %d requests at once: this process may have no more than %d files open", allowed, files)
-    return allowed
 
 
 def _ask(asking: _Asking, interrupted: interrupt.Interrupt, progress: Progress) -> Mapping[Wallet, Answer]:

@@ -26,16 +26,20 @@ _PIECE_CELLS = 100_000  # the same in cells: of 200 wallets an hour has 36,000, 
 _EXAMPLES = 20  # violations kept of a check
 
 
+def watch(asked: Wanted) -> None:
+    """Let the process end if the first answer, or whatever comes before it, takes too long."""
+    if asked.is_minute:
+        answer_in_time()
+    else:
+        watchdog.end_in(_ANSWER_BY, ExitCode.DATABASE, NO_ANSWER)
+
+
 def verify(settings: Settings, asked: Wanted, *, progress: Progress) -> VerifyResult:
     """Ask every check about the minutes asked for: a single one within seconds, a range as long as it takes.
 
     Raises MinuteRefusedError if there is nothing to be looked at: not final yet, before the record, pruned.
     """
     started = time.monotonic()
-    if asked.is_minute:
-        answer_in_time()
-    else:
-        watchdog.end_in(_ANSWER_BY, ExitCode.DATABASE, NO_ANSWER)
     with (
         opened(settings, create=False, left=countdown(ANSWER)) as conn,
         db.transaction(conn, read_only=True, transaction_timeout=_LONGEST),

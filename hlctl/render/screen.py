@@ -1,10 +1,14 @@
 """Blocks of text on a screen: in colour on a terminal, the same characters plain elsewhere."""
 
+import io
+import os
+import queue
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from textwrap import wrap
@@ -17,6 +21,8 @@ from hlctl.render import clean
 _JOINT = "\xa0"  # a blank at which no line is broken
 _INSEPARABLE = re.compile(r"(?<!\S)(\(?[-\d][\d.,:]*) | (?=\()")
 _WIDEST, _NARROWEST = 80, 40  # columns of what is wrapped
+_PENDING = 100  # pieces of a bar on their way to a terminal
+_LAST_LOOK = 0.3  # seconds for the last of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +94,47 @@ def said(error: HlctlError) -> str:
 def tell(text: str, *, wanted: bool) -> None:
     """Say what goes on, where somebody watches."""
     if _is_watched(wanted=wanted):
-        sys.stderr.write(f"{text}\n")
+        with suppress(OSError):  # whoever watched may be gone
+            sys.stderr.write(f"{text}\n")
 
 
 def _is_watched(*, wanted: bool) -> bool:
     return wanted and logs.run.format == "text" and sys.stderr.isatty()
+
+
+class _Aside(io.StringIO):
+    """A terminal that nobody waits for: it may be stopped or gone, and what it does not take is lost."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self._pending: queue.Queue[bytes] = queue.Queue(_PENDING)
+        self._writer = threading.Thread(target=self._pass_on, name="terminal", daemon=True)
+        self._writer.start()
+
+    def isatty(self) -> bool:
+        """Say what it is."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Take a piece of text along, if there are not too many."""
+        if text:
+            self._put(text.encode(errors="replace"))
+        return len(text)
+
+    def end(self) -> None:
+        """Wait a little for the last of it, which clears the place for other words."""
+        self._put(b"")
+        self._writer.join(_LAST_LOOK)
+
+    def _put(self, octets: bytes) -> None:
+        with suppress(queue.Full):
+            self._pending.put_nowait(octets)
+
+    def _pass_on(self) -> None:
+        with suppress(OSError):
+            while octets := self._pending.get():
+                while octets:
+                    octets = octets[os.write(self._terminal, octets) :]
 
 
 @contextmanager
@@ -104,9 +146,13 @@ def progress_bar(words: str, *, wanted: bool) -> Iterator[Callable[[int, int], N
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.progress import Progress  # noqa: PLC0415
 
-    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
-        task = bar.add_task(words, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    aside = _Aside(sys.stderr.fileno())
+    try:
+        with Progress(console=Console(file=aside), transient=True) as bar:
+            task = bar.add_task(words, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+    finally:
+        aside.end()
 
 
 def _lines(block: Block, width: int) -> Iterator[_Line]:

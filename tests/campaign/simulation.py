@@ -3,7 +3,7 @@
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -102,7 +102,7 @@ class Simulation:
         StraightFetch.sleep = staticmethod(self.stage.sleep)
         fake = SimpleNamespace(monotonic=self.stage.mono, sleep=self.stage.sleep)
         leash = SimpleNamespace(end_in=lambda *_: None, call_off=lambda: None, age=lambda: 0.0, hasten=lambda *_: None)
-        deferred = SimpleNamespace(Interrupt=interrupt.Interrupt, deferred=self._deferred)
+        deferred = SimpleNamespace(Interrupt=interrupt.Interrupt, deferred=self._deferred, hastened=nullcontext)
         run = snapshot._Run  # below: a name and a start of its own for each run of this process
         ids = stream(f"{self.seed}:ids")
         real_dial, ensure, real_publish = db.dial, store.ensure_partitions, store.publish

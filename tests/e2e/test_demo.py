@@ -79,3 +79,16 @@ def test_a_folder_without_recorded_answers_is_one_line(make_hlctl: Callable[...,
     ran = make_hlctl()("demo", "--data", str(tmp_path))
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert str(tmp_path) in ran.err
+
+
+def test_a_place_no_server_can_live_in_is_one_line_and_left_as_it_was(
+    make_hlctl: Callable[..., Hlctl], tmp_path: Path
+) -> None:
+    """A socket's path has a limit and a URL carries no comma; the demo reads TMPDIR and no HLCTL_DATA_DIR."""
+    for name in ("a,b", "long" * 25):
+        folder = tmp_path / name
+        folder.mkdir()
+        ran = make_hlctl(TMPDIR=str(folder))("demo")
+        assert (ran.code, ran.out, ran.err.count("\n")) == (6, "", 1)
+        assert ran.err.endswith("; set TMPDIR to another directory, such as /tmp\n")
+        assert list(folder.iterdir()) == []

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 
 import hlctl
 from hlctl import sim
-from tests.e2e.conftest import COMMAND, Hlctl, M, closed_port
+from tests.e2e.conftest import COMMAND, Hlctl, M, closed_port, open_terminal
 from tests.e2e.oracle import Rows, after, assert_nothing_false, assert_whole, known
 from tests.e2e.proxy import fall_silent, proxied
 
@@ -87,6 +87,28 @@ def test_a_signal_ends_a_run_within_five_seconds_though_the_database_is_silent(
         assert "Traceback" not in err
     assert exchange.requests == 200
     assert rows("SELECT count(*) FROM ingest_runs") == [(0,)]
+    next_minute_is_good()
+
+
+def test_a_signal_ends_a_run_within_five_seconds_though_the_database_fell_silent_before_it_had_a_minute(
+    with_universe: Hlctl, next_minute_is_good: NextMinute
+) -> None:
+    """The library asks a silent server to cancel for 5 s and waits for another 5 before it lets a signal through."""
+    with proxied(with_universe.settings["HLCTL_DATABASE_URL"]) as proxy:
+
+        def silence(_pair: object) -> bool:
+            proxy.fall_silent()
+            return False
+
+        proxy.when(b"schema_migrations", silence)
+        process = with_universe.start("snapshot", HLCTL_DATABASE_URL=proxy.url)
+        while not proxy.done:
+            time.sleep(0.02)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+        assert time.monotonic() - began < 5.5
+    assert (process.returncode, out, err.count("\n")) == (143, "", 1)
     next_minute_is_good()
 
 
@@ -302,6 +324,48 @@ def test_a_pipe_nobody_reads_does_not_hold_the_run_beyond_its_minute(
     assert exchange.clock() % 60 < 58
     assert rows("SELECT status FROM ingest_runs") == [("success" if code == 0 else "failed",)]
     next_minute_is_good()
+
+
+def test_a_terminal_that_goes_away_changes_nothing(with_universe: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:
+    """A window is closed, a connection ends: the bar has nowhere to go, and the minute is committed."""
+    exchange.misbehave(None, sim.Fault(delay=0.05))
+    master, slave = open_terminal()
+    env = environment(with_universe, TERM="xterm-256color", FORCE_COLOR="1")
+    with subprocess.Popen([COMMAND, "snapshot"], env=env, stdout=subprocess.PIPE, stderr=slave, text=True) as process:
+        os.close(slave)
+        while exchange.requests < 20:
+            time.sleep(0.02)
+        os.close(master)
+        out, _ = process.communicate(timeout=90)
+    assert (process.returncode, out[:29]) == (0, "2026-01-06 20:44 UTC: success")
+    assert_whole(rows, exchange, M)
+
+
+def test_a_terminal_that_takes_nothing_does_not_hold_the_run(
+    with_universe: Hlctl, exchange: sim.Exchange, rows: Rows
+) -> None:
+    """Ctrl-S, or a line that stalls: the bar is lost, and the run neither waits for it nor takes it for its fault."""
+    master, slave = open_terminal()
+    filler = os.open(os.ttyname(slave), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(filler, b"x")
+    env = environment(with_universe, TERM="xterm-256color")
+    ran = run_with(env, COMMAND, "snapshot", stderr=slave)
+    assert (ran.returncode, ran.stdout[:29]) == (0, "2026-01-06 20:44 UTC: success")
+    assert exchange.clock() % 60 < 50
+    assert_whole(rows, exchange, M)
+    for end in (filler, slave, master):
+        os.close(end)
+
+
+@pytest.mark.parametrize(("command", "code"), [("snapshot", 6), ("verify", 5), ("status", 5)])
+def test_settings_on_a_file_system_that_hangs_are_not_waited_for(hlctl: Hlctl, command: str, code: int) -> None:
+    """Cron starts another one each minute, and all of them would wait: a pipe nobody writes to hangs as well."""
+    os.mkfifo(hlctl.home / "settings")
+    ran = hlctl("--config", str(hlctl.home / "settings"), command)
+    assert (ran.code, ran.out, ran.err.count("\n"), "in time" in ran.err) == (code, "", 1, True)
+    assert ran.seconds < 20
 
 
 def test_without_a_home(with_universe: Hlctl, exchange: sim.Exchange, rows: Rows) -> None:

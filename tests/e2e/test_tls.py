@@ -101,8 +101,12 @@ def tls_in_front_of(
     newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
     *,
     hang_up: int = 0,
+    surplus: bytes = b"",
 ) -> Iterator[str]:
-    """Put TLS before the simulated exchange, hanging up on the first so many clients; yields its https address."""
+    """Put TLS before the simulated exchange; yields its https address.
+
+    It hangs up on the first so many clients, and sends a surplus with the very first piece of an answer.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if newest < ssl.TLSVersion.TLSv1_2:
         context.set_ciphers("ALL:@SECLEVEL=0")  # or OpenSSL itself would refuse to serve it
@@ -114,11 +118,12 @@ def tls_in_front_of(
     def pump(source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while piece := source.recv(65536):
-                sink.sendall(piece)
+                sink.sendall(piece + (next(surpluses, b"") if isinstance(sink, ssl.SSLSocket) else b""))
         with suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
 
     to_hang_up_on = iter(range(hang_up))
+    surpluses = iter([surplus])
 
     def serve(connection: socket.socket) -> None:
         if next(to_hang_up_on, None) is not None:
@@ -184,6 +189,16 @@ def test_a_handshake_that_is_hung_up_on_is_tried_again(
         ran = with_universe("snapshot", HLCTL_API_URL=url, SSL_CERT_FILE=str(certificate))
     assert (ran.code, ran.err) == (0, "")
     assert rows("SELECT missing, retries FROM ingest_runs") == [({}, 8)]
+
+
+def test_what_follows_an_answer_is_not_taken_for_the_next_one(
+    with_universe: Hlctl, exchange: sim.Exchange, certificate: Path, rows: Rows
+) -> None:
+    """TLS hands out records: what is left of one lies where no look at the socket finds it; the next wallet pays."""
+    with tls_in_front_of(exchange, certificate, surplus=b"x" * 10_000) as url:
+        ran = with_universe("snapshot", HLCTL_API_URL=url, SSL_CERT_FILE=str(certificate), HLCTL_MAX_CONCURRENCY="1")
+    assert (ran.code, ran.err) == (0, "")
+    assert rows("SELECT missing, retries FROM ingest_runs") == [({}, 0)]
 
 
 def test_a_handshake_that_stalls_costs_one_requests_time(

@@ -77,6 +77,17 @@ def test_what_is_done_in_the_last_moment_can_still_be_said() -> None:
     assert ended.happened.wait(5)
 
 
+def test_what_is_done_in_the_last_moment_of_a_signals_grace_can_still_be_said() -> None:
+    """A minute that was published after SIGTERM has its line to print, and that may be half a JSON document."""
+    ended = Ended()
+    dog = Watchdog(ended)
+    dog.end_in(30.0, 4, "")
+    dog.hasten(0.05, 143, "")
+    dog.settle(143)
+    assert not ended.happened.wait(0.3)
+    assert ended.happened.wait(5)
+
+
 @pytest.mark.parametrize(("code", "said"), [(4, "the minute was over"), (0, "")])
 def test_who_settles_while_the_last_words_are_said_leaves_them_to_it(
     capfd: pytest.CaptureFixture[str], code: int, said: str
