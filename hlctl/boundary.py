@@ -142,6 +142,8 @@ def _report(
     scheduled: Invocation | None = None,
 ) -> int:
     code = _code(result, error, as_check=as_check)
+    if not (as_json or as_check):
+        _load_words(error, result if show_result else None)
     watchdog.settle(code)
     # A closed stdout or a full disk never changes what was committed.
     with suppress(OSError, ValueError):
@@ -163,6 +165,14 @@ def _report(
                 error, shown, news = quiet.hushed(code, result, (error, shown, news), place)
             _speak(command, code, error, shown, news)
     return code
+
+
+def _load_words(error: HlctlError | None, result: "Result | None") -> None:
+    """Load what speaks: once the end is settled there may be no more than moments, and a machine that is busy."""
+    if error is not None:
+        from hlctl.render import screen  # noqa: F401 - see above
+    elif result is not None:
+        from hlctl.render import text  # noqa: F401 - see above
 
 
 def _speak(
