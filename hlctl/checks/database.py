@@ -122,7 +122,8 @@ def rights(role: str, lacking: Sequence[LackingRight]) -> Check:
         remedy = f"run `hlctl init-db --{access} {role}` as the owner of the tables"
         return problem(CheckId.RIGHTS, f"{finding}, for {', '.join(commands)}", remedy)
     if lacking:
-        return warning(CheckId.RIGHTS, finding, "run `hlctl init-db` as the owner of the tables")
+        # It may do all that a writer needs: who was not let in by name is granted nothing by a later init-db.
+        return warning(CheckId.RIGHTS, finding, f"run `hlctl init-db --writer {role}` as the owner of the tables")
     return ok(CheckId.RIGHTS, f"role {role} may run every command")
 
 
