@@ -1,7 +1,7 @@
 -- The universe in force is the newest good refresh's.
 -- Asked once: it is of no minute.
 WITH newest AS (
-  SELECT m.wallet_id, m.run_id, m.rank, m.month_pnl, m.month_roi, m.account_value, r.as_of_ts
+  SELECT m.wallet_id, m.run_id, m.rank, m.month_pnl, m.month_roi, m.account_value, m.month_volume, m.is_vault, r.as_of_ts
     FROM wallet_universe_members m
     JOIN wallet_universe_runs r USING (run_id)
    WHERE m.run_id = (SELECT max(run_id) FROM wallet_universe_runs WHERE status = 'success'))
@@ -12,6 +12,6 @@ SELECT NULL::timestamptz AS snapshot_ts, wallet_id, NULL::text AS asset,
             END AS found
   FROM newest n
   FULL JOIN wallet_universe_current c USING (wallet_id)
- WHERE (n.run_id, n.rank, n.month_pnl, n.month_roi, n.account_value, n.as_of_ts)
-       IS DISTINCT FROM (c.run_id, c.rank, c.month_pnl, c.month_roi, c.account_value, c.as_of_ts)
+ WHERE (n.run_id, n.rank, n.month_pnl, n.month_roi, n.account_value, n.month_volume, n.is_vault, n.as_of_ts)
+       IS DISTINCT FROM (c.run_id, c.rank, c.month_pnl, c.month_roi, c.account_value, c.month_volume, c.is_vault, c.as_of_ts)
  ORDER BY wallet_id

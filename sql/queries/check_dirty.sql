@@ -15,17 +15,18 @@ WITH judged AS (
 rule AS MATERIALIZED (
   SELECT snapshot_ts, wallet_id, asset, reason FROM odd_cells(%(since)s, %(until)s)),
 mark AS MATERIALIZED (
-  SELECT snapshot_ts, wallet_id, asset, dirty_reason AS reason
+  SELECT snapshot_ts, wallet_id, asset, dirty_reason AS reason,
+         CASE dirty_reason WHEN 'stale_time' THEN 'other' ELSE dirty_reason END AS anomaly_type
     FROM wallet_snapshots
    WHERE snapshot_ts >= %(since)s
      AND snapshot_ts <  %(until)s
      AND is_dirty),
-anomaly AS (
-  SELECT snapshot_ts, wallet_id, asset, details ->> 'reason' AS reason
+anomaly AS (  -- those with a kind and no reason are check_suspect's
+  SELECT snapshot_ts, wallet_id, asset, details ->> 'reason' AS reason, anomaly_type
     FROM snapshot_anomalies
    WHERE snapshot_ts >= %(since)s
      AND snapshot_ts <  %(until)s
-     AND details ? 'reason'),
+     AND (details ->> 'reason' IS NOT NULL OR details ->> 'kind' IS NULL)),
 found AS (
   SELECT snapshot_ts, wallet_id, asset,
          CASE WHEN mark.reason IS NULL THEN 'not marked as dirty: ' || rule.reason
@@ -36,10 +37,10 @@ found AS (
    WHERE rule.reason IS DISTINCT FROM mark.reason
    UNION ALL
   SELECT snapshot_ts, wallet_id, asset,
-         CASE WHEN mark.snapshot_ts IS NULL THEN 'anomaly without a mark: ' || reason
+         CASE WHEN mark.snapshot_ts IS NULL THEN 'anomaly without a mark: ' || coalesce(reason, anomaly_type)
               ELSE 'marked as dirty without an anomaly: ' || reason END
     FROM mark
-    FULL JOIN anomaly USING (snapshot_ts, wallet_id, asset, reason)
+    FULL JOIN anomaly USING (snapshot_ts, wallet_id, asset, reason, anomaly_type)
    WHERE mark.snapshot_ts IS NULL
       OR anomaly.snapshot_ts IS NULL)
 SELECT snapshot_ts, wallet_id, asset::text AS asset, found
