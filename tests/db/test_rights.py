@@ -3,17 +3,16 @@
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from hlctl import access, db, migrate, overview, store
+from hlctl import access, days, db, migrate, overview, store
 from hlctl.access import Access
 
-M = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
 OURS = """
     SELECT p.proname
       FROM pg_proc p
@@ -139,3 +138,54 @@ def test_the_upgrade_takes_from_a_role_what_default_privileges_made_hlctl_give_i
     assert owned.execute(COLUMNS, [anon]).fetchone() == (0,)
     may = "SELECT has_table_privilege(%s, 'wallet_universe_current', 'DELETE')"
     assert owned.execute(may, [anon]).fetchone() == (False,)
+
+
+def test_a_function_that_somebody_else_made_is_not_taken_for_ours(
+    owned: db.Connection, roles: tuple[str, str, str]
+) -> None:
+    """Where PUBLIC may create, an overload for a small number would be the better match, and run as the owner."""
+    owner, stranger, _ = roles
+    init_db(owned)
+    assert access.creators(owned) == []
+    owned.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    owned.execute(f"GRANT CREATE ON SCHEMA public TO {stranger}".encode())
+    assert access.creators(owned) == ["PUBLIC", stranger]
+    owned.execute(f"SET ROLE {stranger}".encode())
+    trap = "LANGUAGE plpgsql AS 'BEGIN RAISE ''run as %'', current_user; END'"
+    for signature, result in (
+        ("ensure_partitions(days smallint)", "int"),
+        ("make_interval(days smallint)", "interval"),
+        ("pg_advisory_xact_lock(int, smallint)", "void"),
+        ("pg_try_advisory_xact_lock(int, smallint)", "boolean"),
+        ("date_bin(text, timestamptz, text)", "timestamptz"),
+        ("stray_cells(text, text)", "int"),
+        ("set_config(text, text, bool)", "text"),
+    ):
+        owned.execute(f"CREATE FUNCTION public.{signature} RETURNS {result} {trap}".encode())
+    owned.execute(f"SET ROLE {owner}".encode())
+    with pytest.raises(psycopg.errors.RaiseException, match=owner), db.transaction(owned):
+        owned.execute("SELECT ensure_partitions(%s)", [2])
+    with db.transaction(owned):
+        store.ensure_partitions(owned, days=2)
+        store.take_minute(owned, lead=timedelta(0))
+        store.take_refresh(owned)
+        store.set_idle_timeout(owned, "5s")
+        days.list_prunable(owned, keep=1)
+        overview.measure_storage(owned)
+        overview.list_last_hour(owned)
+    assert init_db(owned) == []
+
+
+def test_a_policy_that_hides_rows_is_an_error_and_no_shorter_record(
+    owned: db.Connection, roles: tuple[str, str, str]
+) -> None:
+    """A list of which half is hidden would be recorded as all of it."""
+    _, reader, _ = roles
+    init_db(owned, **{reader: Access.READER})
+    owned.execute("ALTER TABLE wallets ENABLE ROW LEVEL SECURITY")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege) as caught, db.transaction(owned):
+        owned.execute(f"SET LOCAL ROLE {reader}".encode())
+        owned.execute("SELECT count(*) FROM wallets")
+    assert "BYPASSRLS" in db.remedy(caught.value)
+    with db.transaction(owned):
+        assert owned.execute("SELECT count(*) FROM wallets").fetchone() == (0,), "the owner's policies are for others"
