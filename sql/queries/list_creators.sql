@@ -8,5 +8,5 @@ SELECT coalesce(r.rolname::text, 'PUBLIC') AS role
    AND entry.privilege_type = 'CREATE'
    AND entry.grantee <> n.nspowner
    AND r.rolsuper IS NOT TRUE
-   AND entry.grantee <> (SELECT c.relowner FROM pg_class c WHERE c.oid = to_regclass('public.schema_migrations'))
+   AND entry.grantee <> ALL (SELECT c.relowner FROM pg_class c WHERE c.relname = 'schema_migrations' AND c.relnamespace = n.oid)
  ORDER BY 1

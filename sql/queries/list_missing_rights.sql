@@ -102,7 +102,7 @@ SELECT role.rolname, 'reader', 'USAGE', 'SCHEMA public', NULL, false, true,
 SELECT role.rolname, m.access, 'SELECT', 'schema_migrations', ARRAY[m.col], true, c.oid IS NOT NULL, '{}'
   FROM role
  CROSS JOIN mark m
-  LEFT JOIN pg_class c ON c.oid = to_regclass('public.schema_migrations')
+  LEFT JOIN pg_class c ON c.relname = 'schema_migrations' AND c.relnamespace = 'public'::regnamespace
  WHERE pg_has_role(role.oid, c.relowner, 'USAGE') IS NOT TRUE
    AND NOT EXISTS (SELECT
                      FROM pg_attribute a

@@ -43,9 +43,7 @@ def roles(server: str) -> Iterator[tuple[str, str, str]]:
 
 
 @pytest.fixture
-def owned(
-    server: str, create_database: Callable[[], str], roles: tuple[str, str, str]
-) -> Iterator[db.Connection]:
+def owned(server: str, create_database: Callable[[], str], roles: tuple[str, str, str]) -> Iterator[db.Connection]:
     """Return the owner's connection to an empty database."""
     name = create_database()
     with db.connect(make_conninfo(server, dbname=name)) as conn:
@@ -85,9 +83,7 @@ def test_default_privileges_let_nobody_in(owned: db.Connection, roles: tuple[str
     assert access.holders(owned) == {anon: Access.READER}
 
 
-def test_who_was_let_in_is_told_by_what_only_hlctl_grants(
-    owned: db.Connection, roles: tuple[str, str, str]
-) -> None:
+def test_who_was_let_in_is_told_by_what_only_hlctl_grants(owned: db.Connection, roles: tuple[str, str, str]) -> None:
     """Every right of another origin, a column of the record among them, makes nobody a reader or a writer."""
     _, writer, other = roles
     init_db(owned, **{writer: Access.WRITER})
@@ -183,9 +179,10 @@ def test_a_policy_that_hides_rows_is_an_error_and_no_shorter_record(
     _, reader, _ = roles
     init_db(owned, **{reader: Access.READER})
     owned.execute("ALTER TABLE wallets ENABLE ROW LEVEL SECURITY")
-    with pytest.raises(psycopg.errors.InsufficientPrivilege) as caught, db.transaction(owned):
+    with db.transaction(owned):
         owned.execute(f"SET LOCAL ROLE {reader}".encode())
-        owned.execute("SELECT count(*) FROM wallets")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege) as caught, owned.transaction():
+            owned.execute("SELECT count(*) FROM wallets")
     assert "BYPASSRLS" in db.remedy(caught.value)
     with db.transaction(owned):
         assert owned.execute("SELECT count(*) FROM wallets").fetchone() == (0,), "the owner's policies are for others"

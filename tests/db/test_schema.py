@@ -347,7 +347,7 @@ def test_days_of_strays_that_take_long_to_move_are_moved_a_few_a_call_behind_the
 
 
 def test_cells_of_a_day_far_ahead_wait_in_default_until_it_is_near(conn: db.Connection, set_clock: Any) -> None:
-    """A writer could make the owner's function make tables without end, until a call ran out of locks, and each after it."""
+    """With many of them a call ran out of locks, and so did each after it; they are a writer's to insert."""
     set_clock(M, running=False)
     conn.execute(
         "INSERT INTO wallet_snapshots (snapshot_ts, wallet_id, asset, ingest_run_id, missing_reason, attempt)"
@@ -363,7 +363,7 @@ def test_cells_of_a_day_far_ahead_wait_in_default_until_it_is_near(conn: db.Conn
     assert partition_of(conn, datetime(2026, 1, 9, 12, tzinfo=UTC)) == "wallet_snapshots_20260109"
 
 
-def test_of_many_days_of_the_past_a_call_makes_so_many_and_the_days_to_come(conn: db.Connection, set_clock: Any) -> None:
+def test_of_many_days_of_the_past_a_call_makes_some_and_the_days_to_come(conn: db.Connection, set_clock: Any) -> None:
     """Each holds locks to the end, of which a server has only so many."""
     conn.execute(
         "INSERT INTO wallet_snapshots (snapshot_ts, wallet_id, asset, ingest_run_id, missing_reason, attempt)"
