@@ -19,7 +19,8 @@ _CONSTRUCTS = {
 """What stands before a parenthesis and is no function."""
 _EXACT = {
     "array_to_string", "bool_or", "concat", "concat_ws", "current_setting", "date_trunc", "generate_series",
-    "has_function_privilege", "has_schema_privilege", "max", "min", "pg_has_role", "substring", "to_char", "to_regclass",
+    "has_function_privilege", "has_schema_privilege", "max", "min", "pg_has_role", "substring", "to_char",
+    "to_regclass",
 }  # fmt: skip
 """Functions whose literals are text or beside the point: an untyped one means text where there is a choice."""
 
@@ -40,7 +41,7 @@ def faults(statement: str) -> list[str]:
             is_call = bool(name) and name.lower() not in _CONSTRUCTS and not name.startswith("pg_catalog.")
             is_argument = before.endswith(("(", ",", "=>"))
             is_literal = bool(token["text"]) and not token["type"] and name not in _EXACT
-            if is_call and is_argument and (word.startswith("%(") and not token["cast"] or is_literal):
+            if is_call and is_argument and ((word.startswith("%(") and not token["cast"]) or is_literal):
                 found.append(f"{name}: {word}")
         before = word
     return found
@@ -48,7 +49,7 @@ def faults(statement: str) -> list[str]:
 
 @pytest.mark.parametrize("file", QUERIES, ids=lambda file: file.stem)
 def test_what_a_query_passes_to_a_function_has_the_type_that_the_function_takes(file: Path) -> None:
-    """psycopg sends a small number as smallint: where PUBLIC may create, somebody's overload for it would be meant."""
+    """A small number is sent as smallint: where PUBLIC may create, somebody's overload for it would be meant."""
     assert faults(file.read_text()) == []
 
 
