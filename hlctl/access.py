@@ -81,6 +81,11 @@ def holders(conn: db.Connection) -> dict[str, Access]:
     return {role: Access(access) for role, access in conn.execute(db.query("list_access")).fetchall()}
 
 
+def creators(conn: db.Connection) -> list[str]:
+    """Return who may make things in the schema besides those whom it belongs to; `PUBLIC` is everybody."""
+    return [role for (role,) in conn.execute(db.query("list_creators")).fetchall()]
+
+
 def plan(conn: db.Connection, grants: Mapping[str, Access]) -> list[str]:
     """Return the statements that `grant` would run."""
     return [right.statement(conn) for role, access in grants.items() for right in _lacking(conn, role, access)]

@@ -211,6 +211,13 @@ def explain(exc: psycopg.Error) -> str:
     return _cause(str(exc))
 
 
+def remedy(exc: psycopg.Error) -> str:
+    """Say what helps against an error whose own words do not; empty if there is nothing to add."""
+    if exc.diag.source_function == "check_enable_rls":  # its message may be in any language
+        return "row level security would hide a part of the record: ALTER ROLE ... BYPASSRLS, or take the policies away"
+    return ""
+
+
 @cache
 def sql_root() -> Path:
     """Return the folder of SQL files: inside an installed package, or beside it in a checkout."""

@@ -30,6 +30,7 @@ class CheckId(StrEnum):
     SCHEMA = "schema"
     TOOL_VERSION = "tool_version"
     RIGHTS = "rights"
+    SCHEMA_CREATORS = "schema_creators"
     UNIVERSE = "universe"
     RECORDING = "recording"
     ENGINE = "engine"

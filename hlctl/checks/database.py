@@ -122,8 +122,19 @@ def rights(role: str, lacking: Sequence[LackingRight]) -> Check:
         remedy = f"run `hlctl init-db --{access} {role}` as the owner of the tables"
         return problem(CheckId.RIGHTS, f"{finding}, for {', '.join(commands)}", remedy)
     if lacking:
-        return warning(CheckId.RIGHTS, finding, "run `hlctl init-db` as the owner of the tables")
+        # It may do all that a writer needs: who was not let in by name is granted nothing by a later init-db.
+        return warning(CheckId.RIGHTS, finding, f"run `hlctl init-db --writer {role}` as the owner of the tables")
     return ok(CheckId.RIGHTS, f"role {role} may run every command")
+
+
+def schema_creators(roles: Sequence[str]) -> Check:
+    """Judge whether others than the owner may make functions in the schema, which hlctl could then call for its own."""
+    if not roles:
+        return ok(CheckId.SCHEMA_CREATORS, "only its owner may create in the schema public")
+    names = ", ".join(roles)
+    finding = f"{names} may create in the schema public, and so make what another role then runs"
+    remedy = f"as the owner of the database: REVOKE CREATE ON SCHEMA public FROM {names}"
+    return warning(CheckId.SCHEMA_CREATORS, finding, remedy)
 
 
 # The record.

@@ -55,7 +55,7 @@ _FILES = "look at the network, a proxy or firewall on the way, and HLCTL_LEADERB
 _OF_DATABASE = (
     CheckId.DATABASE_TLS, CheckId.DATABASE_VERSION, CheckId.DATABASE_ENCODING, CheckId.DATABASE_WRITABLE,
     CheckId.POOLER, CheckId.SCHEMA,
-    CheckId.TOOL_VERSION, CheckId.RIGHTS, CheckId.UNIVERSE, CheckId.RECORDING, CheckId.ENGINE,
+    CheckId.TOOL_VERSION, CheckId.RIGHTS, CheckId.SCHEMA_CREATORS, CheckId.UNIVERSE, CheckId.RECORDING, CheckId.ENGINE,
     CheckId.PARTITIONS_AHEAD, CheckId.CLOCK_HOST_DATABASE,
 )  # fmt: skip
 _NEED_SETTINGS = (
@@ -249,7 +249,9 @@ def _answer(check: CheckId, question: Callable[[_Asked], Check], asked: _Asked) 
         return problem(check, str(exc), exc.remedy)
     except _NOT_THERE_YET:
         return skipped(check, "the schema is not there, or is older: see schema")
-    except psycopg.errors.InsufficientPrivilege:
+    except psycopg.errors.InsufficientPrivilege as exc:
+        if remedy := db.remedy(exc):
+            return problem(check, f"the database failed: {db.explain(exc)}", remedy)
         return skipped(check, "this role may not ask: see rights")
     except psycopg.Error as exc:
         return problem(check, f"the database failed: {db.explain(exc)}", "look at the server's log")
@@ -300,6 +302,7 @@ _QUESTIONS: dict[CheckId, Callable[[_Asked], Check]] = {
     CheckId.SCHEMA: _schema,
     CheckId.TOOL_VERSION: _tool_version,
     CheckId.RIGHTS: _rights,
+    CheckId.SCHEMA_CREATORS: lambda asked: database.schema_creators(access.creators(asked.conn)),
     CheckId.CLOCK_HOST_DATABASE: _clock,
     CheckId.UNIVERSE: lambda asked: database.universe(
         store.read_universe(asked.conn), overview.read_health(asked.conn)

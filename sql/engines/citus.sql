@@ -137,10 +137,13 @@ BEGIN
   END LOOP;
   SELECT array_agg(g ORDER BY g < today, g)
     INTO wanted
-    FROM (SELECT today + n FROM generate_series(0, days) AS n
-           UNION
-          SELECT unnest(strayed)) AS day (g)
-   WHERE to_regclass(format('public.wallet_snapshots_%s', to_char(g, 'YYYYMMDD'))) IS NULL;
+    FROM (SELECT g
+            FROM (SELECT today + n FROM generate_series(0, days) AS n
+                   UNION
+                  SELECT s FROM unnest(strayed) AS s WHERE s < today) AS day (g)
+           WHERE to_regclass(format('public.wallet_snapshots_%s', to_char(g, 'YYYYMMDD'))) IS NULL
+           ORDER BY g < today, g
+           LIMIT 64) AS day;
   IF wanted IS NULL THEN
     RETURN 0;
   END IF;

@@ -47,7 +47,7 @@ AS $$
    GROUP BY stored.day
 $$;
 
--- From 0013_strays.sql.
+-- From 0015_rights.sql.
 CREATE OR REPLACE FUNCTION ensure_partitions(days int) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -55,6 +55,7 @@ SET timezone = 'UTC'
 SET lock_timeout = '2s'
 AS $$
 DECLARE
+  today  date := public.hlctl_clock()::date;
   wanted date[];
   d      date;
   day    text;
@@ -63,13 +64,15 @@ BEGIN
   IF days IS NULL OR days NOT BETWEEN 0 AND 31 THEN
     RAISE EXCEPTION 'days must be 0 to 31' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  SELECT array_agg(g::date ORDER BY g < date_trunc('day', public.hlctl_clock()), g)
+  SELECT array_agg(g ORDER BY g < today, g)
     INTO wanted
-    FROM (SELECT generate_series(date_trunc('day', public.hlctl_clock()),
-                                 date_trunc('day', public.hlctl_clock()) + make_interval(days => days), interval '1 day') AS g
-           UNION
-          SELECT date_trunc('day', c.snapshot_ts) FROM public.wallet_snapshots_default c) AS day
-   WHERE to_regclass(format('public.wallet_snapshots_%s', to_char(g, 'YYYYMMDD'))) IS NULL;
+    FROM (SELECT g
+            FROM (SELECT today + n FROM generate_series(0, days) AS n
+                   UNION
+                  SELECT c.snapshot_ts::date FROM public.wallet_snapshots_default c WHERE c.snapshot_ts < today) AS day (g)
+           WHERE to_regclass(format('public.wallet_snapshots_%s', to_char(g, 'YYYYMMDD'))) IS NULL
+           ORDER BY g < today, g
+           LIMIT 64) AS day;
   IF wanted IS NULL THEN
     RETURN 0;
   END IF;
@@ -78,7 +81,7 @@ BEGIN
   FOREACH d IN ARRAY wanted LOOP
     day := format('wallet_snapshots_%s', to_char(d, 'YYYYMMDD'));
     CONTINUE WHEN to_regclass(format('public.%I', day)) IS NOT NULL;
-    EXIT WHEN d < public.hlctl_clock()::date AND clock_timestamp() > statement_timestamp() + interval '5 s';
+    EXIT WHEN d < today AND clock_timestamp() > statement_timestamp() + interval '5 s';
     EXECUTE format('CREATE TABLE public.%I (LIKE public.wallet_snapshots INCLUDING ALL)', day);
     PERFORM public.tune_cells(format('public.%I', day));
     EXECUTE format('WITH strayed AS (DELETE FROM public.wallet_snapshots_default

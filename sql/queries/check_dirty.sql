@@ -4,8 +4,8 @@
 WITH judged AS (
   SELECT minutes_after(r.snapshot_ts, -1) AS snapshot_ts
     FROM ingest_runs r
-   WHERE r.snapshot_ts >= minutes_after(%(since)s, 1)
-     AND r.snapshot_ts <  minutes_after(%(until)s, 1)
+   WHERE r.snapshot_ts >= minutes_after(%(since)s::timestamptz, 1)
+     AND r.snapshot_ts <  minutes_after(%(until)s::timestamptz, 1)
      AND r.anomaly_rules = 1
      AND NOT EXISTS (SELECT
                        FROM ingest_runs p
@@ -13,7 +13,7 @@ WITH judged AS (
                         AND p.snapshot_ts <= r.snapshot_ts
                         AND p.pruned_at IS NOT NULL)),
 rule AS MATERIALIZED (
-  SELECT snapshot_ts, wallet_id, asset, reason FROM odd_cells(%(since)s, %(until)s)),
+  SELECT snapshot_ts, wallet_id, asset, reason FROM odd_cells(%(since)s::timestamptz, %(until)s::timestamptz)),
 mark AS MATERIALIZED (
   SELECT snapshot_ts, wallet_id, asset, dirty_reason AS reason,
          CASE dirty_reason WHEN 'stale_time' THEN 'other' ELSE dirty_reason END AS anomaly_type

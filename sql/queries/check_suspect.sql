@@ -2,7 +2,7 @@
 -- And only then; each of these cells has its anomaly, and no other cell has one, unless an earlier attempt of the minute left
 -- it. Only where the minute's run looked with these rules, and where no cell that it may have looked at was dropped since.
 WITH rule AS MATERIALIZED (
-  SELECT snapshot_ts, wallet_id, asset, word FROM suspect_cells(%(since)s, %(until)s)),
+  SELECT snapshot_ts, wallet_id, asset, word FROM suspect_cells(%(since)s::timestamptz, %(until)s::timestamptz)),
 anomaly AS (  -- the others are check_dirty's
   SELECT snapshot_ts, wallet_id, asset, details ->> 'kind' AS word, anomaly_type
     FROM snapshot_anomalies

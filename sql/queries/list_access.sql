@@ -1,10 +1,11 @@
--- Who was given access, and as what: neither function is PUBLIC's, so a role with an entry of its own was let in.
-SELECT r.rolname AS role, CASE WHEN bool_or(p.proname = 'ensure_partitions') THEN 'writer' ELSE 'reader' END AS access
-  FROM pg_proc p
- CROSS JOIN aclexplode(p.proacl) AS entry
+-- Who was let in, and as what: whoever was granted a column of the migrations' book by name, which only hlctl does. A right
+-- on a whole table or a function may be a default privilege, of which its role knows nothing.
+SELECT r.rolname AS role, CASE WHEN bool_or(a.attname = 'tool_version') THEN 'writer' ELSE 'reader' END AS access
+  FROM pg_attribute a
+ CROSS JOIN aclexplode(a.attacl) AS entry
   JOIN pg_roles r ON r.oid = entry.grantee
- WHERE p.pronamespace = 'public'::regnamespace
-   AND p.proname IN ('hlctl_clock', 'ensure_partitions')
-   AND entry.grantee <> p.proowner
+ WHERE a.attrelid = to_regclass('public.schema_migrations')
+   AND a.attname IN ('version', 'tool_version')
+   AND entry.privilege_type = 'SELECT'
  GROUP BY r.rolname
  ORDER BY r.rolname

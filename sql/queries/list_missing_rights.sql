@@ -68,7 +68,10 @@ function (access, name, needed_by) AS (VALUES
   ('reader', 'suspect_cells', '{snapshot, verify}'),
   ('reader', 'stored_days', '{prune}'),
   ('writer', 'drop_day', '{prune}'),
-  ('writer', 'ensure_partitions', '{}'))  -- without it the DEFAULT partition takes the minute
+  ('writer', 'ensure_partitions', '{}')),  -- without it the DEFAULT partition takes the minute
+mark (access, col) AS (VALUES  -- by these list_access knows who was let in: they count only where they are granted by name
+  ('reader', 'version'::name),
+  ('writer', 'tool_version'))
 SELECT role.rolname AS role, w.access, w.privilege, w.object,
        CASE WHEN c.oid IS NULL THEN w.columns ELSE lacking.columns END AS columns,
        cardinality(lacking.columns) < cardinality(w.columns) IS TRUE AS is_partial,
@@ -95,4 +98,17 @@ SELECT role.rolname, 'reader', 'USAGE', 'SCHEMA public', NULL, false, true,
        '{status, snapshot, refresh-universe, verify, prune, export}'
   FROM role
  WHERE NOT has_schema_privilege(role.oid, 'public'::regnamespace, 'USAGE')
- ORDER BY privilege, object
+ UNION ALL
+SELECT role.rolname, m.access, 'SELECT', 'schema_migrations', ARRAY[m.col], true, c.oid IS NOT NULL, '{}'
+  FROM role
+ CROSS JOIN mark m
+  LEFT JOIN pg_class c ON c.relname = 'schema_migrations' AND c.relnamespace = 'public'::regnamespace
+ WHERE pg_has_role(role.oid, c.relowner, 'USAGE') IS NOT TRUE
+   AND NOT EXISTS (SELECT
+                     FROM pg_attribute a
+                    CROSS JOIN aclexplode(a.attacl) AS entry
+                    WHERE a.attrelid = c.oid
+                      AND a.attname = m.col
+                      AND entry.privilege_type = 'SELECT'
+                      AND pg_has_role(role.oid, entry.grantee, 'USAGE'))
+ ORDER BY privilege, object, columns NULLS FIRST

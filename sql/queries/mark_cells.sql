@@ -6,7 +6,7 @@ UPDATE wallet_snapshots AS c
           FROM unnest(%(snapshot_ts)s::timestamptz[], %(wallet_id)s::int[], %(asset)s::asset[], %(reason)s::text[],
                       %(position_szi)s::numeric[]) AS u (snapshot_ts, wallet_id, asset, reason, position_szi)
          ORDER BY snapshot_ts, wallet_id, asset) AS v
- WHERE c.snapshot_ts >= minutes_after(%(minute)s, -2)
+ WHERE c.snapshot_ts >= minutes_after(%(minute)s::timestamptz, -2)
    AND c.snapshot_ts < %(minute)s
    AND (c.snapshot_ts, c.wallet_id, c.asset) = (v.snapshot_ts, v.wallet_id, v.asset)
    AND c.position_szi IS NOT DISTINCT FROM v.position_szi

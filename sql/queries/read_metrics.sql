@@ -1,7 +1,7 @@
 -- What the metrics file says of the record, as one row. Columns are metrics.Facts'. Cells are not read: their runs counted
 -- them, and how much room they take stands in the catalogs.
 WITH judged AS MATERIALIZED (
-  SELECT health_state, last_good_snapshot_ts, date_bin('1 minute', judged_at, 'epoch') AS current FROM v_latest_health),
+  SELECT health_state, last_good_snapshot_ts, date_bin(interval '1 minute', judged_at, timestamptz 'epoch') AS current FROM v_latest_health),
 recent AS MATERIALIZED (  -- an hour has no more of them
   SELECT * FROM ingest_runs WHERE snapshot_ts <= hlctl_clock() ORDER BY snapshot_ts DESC LIMIT 60),
 newest AS (

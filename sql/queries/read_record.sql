@@ -1,3 +1,3 @@
 -- What can be verified: the database's time, the newest final minute, and the first one ever recorded.
-SELECT c.at, date_bin('1 minute', c.at - interval '120 s', 'epoch') AS final, (SELECT min(snapshot_ts) FROM ingest_runs) AS first
+SELECT c.at, date_bin(interval '1 minute', c.at - interval '120 s', timestamptz 'epoch') AS final, (SELECT min(snapshot_ts) FROM ingest_runs) AS first
   FROM (SELECT hlctl_clock() AS at OFFSET 0) AS c

@@ -1,2 +1,2 @@
 -- Tries a lock that is held to the end of the transaction; never waits.
-SELECT pg_try_advisory_xact_lock(%(lock_class)s, %(lock_key)s) AS mine
+SELECT pg_try_advisory_xact_lock(%(lock_class)s::int, %(lock_key)s::int) AS mine

@@ -42,6 +42,12 @@ def note(name: str, change: str, at: int = 0) -> Corruption:
     return Corruption("health", name, f"UPDATE ingest_health SET {change} WHERE health_ts = %(m)s", at)
 
 
+def anomaly(check: str, name: str, what: str, at: int = 0, where: str = "position_szi <> 0") -> Corruption:
+    """Return an anomaly that is made up."""
+    found = f"SELECT snapshot_ts, wallet_id, asset, {what} {CELLS} AND {where} LIMIT 1"
+    return Corruption(check, name, f"INSERT INTO snapshot_anomalies {found}", at)
+
+
 FIRST = "WHERE run_id = (SELECT min(run_id) FROM wallet_universe_runs)"
 CORRUPTIONS = (
     Corruption("rows", "a cell deleted", f"DELETE FROM wallet_snapshots WHERE {HELD}", is_of_cells=True),
@@ -144,6 +150,8 @@ CORRUPTIONS = (
     Corruption("current", "a member not in force", "DELETE FROM wallet_universe_current WHERE rank = 20"),
     Corruption("current", "another rank", "UPDATE wallet_universe_current SET rank = 99 WHERE rank = 20"),
     Corruption("current", "another profit", "UPDATE wallet_universe_current SET month_pnl = 0 WHERE rank = 20"),
+    Corruption("current", "another volume", "UPDATE wallet_universe_current SET month_volume = month_volume + 1 WHERE rank = 20"),
+    Corruption("current", "called a vault", "UPDATE wallet_universe_current SET is_vault = true WHERE rank = 20"),
     Corruption(
         "current", "a stranger in force",
         "INSERT INTO wallet_universe_current (wallet_id, run_id, rank, month_pnl, month_roi, account_value, month_volume, as_of_ts)"
@@ -168,7 +176,12 @@ CORRUPTIONS = (
     Corruption("dirty", "a mark for nothing", f"UPDATE wallet_snapshots SET is_dirty = true, dirty_reason = 'szi_jump' WHERE {HELD}", 1),
     Corruption("dirty", "another reason", "UPDATE wallet_snapshots SET dirty_reason = 'stale_time' WHERE snapshot_ts = %(m)s AND is_dirty", 1),
     Corruption("dirty", "anomalies deleted", "DELETE FROM snapshot_anomalies WHERE snapshot_ts = %(m)s", 1),
+    anomaly("dirty", "an anomaly of a cell that is clean", "'szi_jump', '{\"reason\": \"szi_jump\"}'"),
+    anomaly("dirty", "an anomaly that says nothing", "'other', '{}'"),
+    anomaly("dirty", "an anomaly under another name", "'other', '{\"reason\": \"null_szi\"}'", 1, "is_dirty"),
     cells("dirty", "a position gone for a minute", "position_szi = 0, entry_px = NULL, leverage = NULL, leverage_type = NULL, margin_used = NULL", HELD, 6),
+    anomaly("suspect", "a cell emptied with nobody", "'other', '{\"kind\": \"mass_zero\", \"before\": 1}'"),
+    anomaly("suspect", "an answer that nobody shares", "'other', '{\"kind\": \"same_answer\"}'", 6),
     run("suspect", "suspect for nothing", "suspect = '{same_answer}'", 6, noted="health_state = 'degraded'"),
     cells("suspect", "everybody says the same", "margin_used = 1", "snapshot_ts = %(m)s AND position_szi <> 0", 6),
     run("requests", "one more sent", "requests_sent = requests_sent + 1"),

@@ -246,6 +246,15 @@ def test_nothing_is_found_where_nobody_looks(spoilt: db.Connection, corruption: 
     assert found(spoilt, M - timedelta(hours=2), M) == {}
 
 
+def test_what_an_earlier_attempt_took_for_suspect_is_no_violation(spoilt: db.Connection) -> None:
+    """It wrote down what the second, which knew more, did not find again; a writer takes no anomaly back."""
+    (corruption,) = (c for c in CORRUPTIONS if c.name == "a cell emptied with nobody")
+    spoilt.execute(corruption.statement.encode(), {"m": M + timedelta(minutes=3)})
+    assert found(spoilt) == {}
+    spoilt.execute("UPDATE ingest_runs SET attempts = 1")
+    assert "suspect" in found(spoilt)
+
+
 def test_a_constraint_is_not_taken_for_a_look_at_the_rows(spoilt: db.Connection) -> None:
     """The planner leaves out rows that a CHECK says cannot exist; a broken disk or a superuser has made one here."""
     if spoilt.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() != (True,):

@@ -346,6 +346,37 @@ def test_days_of_strays_that_take_long_to_move_are_moved_a_few_a_call_behind_the
     assert conn.execute("SELECT count(*) FROM wallet_snapshots_default").fetchone() == (0,)
 
 
+def test_cells_of_a_day_far_ahead_wait_in_default_until_it_is_near(conn: db.Connection, set_clock: Any) -> None:
+    """With many of them a call ran out of locks, and so did each after it; they are a writer's to insert."""
+    set_clock(M, running=False)
+    conn.execute(
+        "INSERT INTO wallet_snapshots (snapshot_ts, wallet_id, asset, ingest_run_id, missing_reason, attempt)"
+        " SELECT at, 1, 'BTC', extract(epoch FROM at) / 60, 'late', 1"
+        "   FROM generate_series(timestamptz '2026-01-09 12:00+0', '2046-01-01', '1 day') AS at"
+    )
+    strays = conn.execute("SELECT count(*) FROM wallet_snapshots_default").fetchone()
+    assert strays is not None
+    assert conn.execute("SELECT ensure_partitions(2)").fetchone() == (3,), "none of these days has a stray"
+    assert conn.execute("SELECT count(*) FROM wallet_snapshots_default").fetchone() == strays
+    set_clock(M + timedelta(days=1), running=False)
+    assert conn.execute("SELECT ensure_partitions(2)").fetchone() == (1,)
+    assert partition_of(conn, datetime(2026, 1, 9, 12, tzinfo=UTC)) == "wallet_snapshots_20260109"
+
+
+def test_of_many_days_of_the_past_a_call_makes_some_and_the_days_to_come(conn: db.Connection, set_clock: Any) -> None:
+    """Each holds locks to the end, of which a server has only so many."""
+    conn.execute(
+        "INSERT INTO wallet_snapshots (snapshot_ts, wallet_id, asset, ingest_run_id, missing_reason, attempt)"
+        " SELECT at, 1, 'BTC', extract(epoch FROM at) / 60, 'late', 1"
+        "   FROM generate_series(timestamptz '2025-09-01 12:00+0', '2025-12-01', '1 day') AS at"
+    )
+    set_clock(M, running=False)
+    made = conn.execute("SELECT ensure_partitions(1)").fetchone()
+    assert made is not None
+    assert 2 < made[0] <= 64
+    assert conn.execute("SELECT to_regclass('wallet_snapshots_20260107') IS NOT NULL").fetchone() == (True,)
+
+
 def test_the_day_is_utc_whatever_the_session_says(conn: db.Connection, set_clock: Any) -> None:
     """A server in Tokyo keeps the same days."""
     conn.execute("SET timezone = 'Asia/Tokyo'")

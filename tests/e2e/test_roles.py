@@ -324,6 +324,31 @@ def test_a_writer_can_drop_neither_what_is_young_nor_the_newest_day(
     assert contents(rows) == before
 
 
+@pytest.mark.parametrize("command", ["snapshot", "status", "export"])
+def test_row_level_security_is_refused_in_one_line(
+    under: Callable[[str], Hlctl], private: PrivateServer, name: str, database: str, rows: Rows, command: str
+) -> None:
+    """What a policy hides would be missing from the record, and nobody would know."""
+    fill(database, *(M.date() - timedelta(days=days) for days in (2, 1)))
+    for table in ("wallet_universe_members", "ingest_runs"):
+        private.run(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY", database=name)
+        private.run(f"CREATE POLICY half ON {table} USING (true)", database=name)
+    before = contents(rows)[:-1]
+    ran = under(WRITER)(command)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1)
+    assert "row-level security policy" in ran.err
+    assert "; row level security would hide a part of the record: ALTER ROLE ... BYPASSRLS, or take" in ran.err
+    assert contents(rows)[:-1] == before, "but for a partition it had made"
+    checks = {check["id"]: check for check in under(WRITER)("doctor", "--json").document["result"]["checks"]}
+    assert checks["partitions_ahead"]["outcome"] == "problem"
+    assert "BYPASSRLS" in checks["partitions_ahead"]["remedy"]
+    private.run(f"ALTER ROLE {WRITER} BYPASSRLS")
+    try:
+        assert under(WRITER)(command).code == 0
+    finally:
+        private.run(f"ALTER ROLE {WRITER} NOBYPASSRLS")
+
+
 def test_without_the_right_to_make_partitions_the_minute_is_recorded_all_the_same(
     under: Callable[[str], Hlctl],
     private: PrivateServer,
@@ -377,7 +402,7 @@ def test_a_dry_run_shows_the_grants_and_runs_none(
     """A DBA may run them by hand instead, and nothing is left for hlctl to grant then."""
     private.run(f'DROP OWNED BY "{READER}"', database=name)
     dry = under("hlctl")("init-db", "--reader", READER, "--dry-run", "--json").document["result"]
-    assert len(dry["grants"]) == 27, "nineteen tables and views, and eight functions"
+    assert len(dry["grants"]) == 28, "nineteen tables and views, eight functions, and the mark of who was let in"
     assert under(READER)("status").code == 5
     for statement in dry["grants"]:
         private.run(statement, database=name)

@@ -133,6 +133,8 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
         PROBLEM,
         "role rec lacks INSERT on t0, INSERT on t1, INSERT on t2 and 2 more, for snapshot",
     ),
+    "nobody creates": (database.schema_creators([]), OK, "only its owner may create"),
+    "everybody creates": (database.schema_creators(["PUBLIC", "ann"]), WARNING, "PUBLIC, ann may create in the schema"),
     "no universe": (database.universe(None, health(universe_age=None)), PROBLEM, "no universe has been read yet"),
     "a universe": (database.universe(UNIVERSE, health()), OK, "200 wallets from stats-data, 60 min old"),
     "an old universe": (database.universe(UNIVERSE, health("degraded", "universe_old")), WARNING, "200 wallets"),
