@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hlctl import audit, days, db
 BEGINS = datetime(2026, 1, 6, 15, tzinfo=UTC)
 ENDS = datetime(2026, 1, 7, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 OF_A_MINUTE = [
     *(f"check_{check.id}" for check in audit.CHECKS if check.is_of_minutes),
     "count_runs",
@@ -82,6 +84,21 @@ def test_a_generated_record_is_sound(conn: db.Connection) -> None:
     assert (shapes[0], shapes[2:]) == (600 * 60 * 3, (True, True))
     assert 40 <= shapes[1] <= 50
     assert runs == (600, 2)
+
+
+def test_an_aged_record_is_sound(conn: db.Connection) -> None:
+    """What is measured on it meets as many days, runs and refreshes as there would be, each minute with its own list."""
+    first = BEGINS.replace(hour=0)
+    generate.fill(conn, first, first + timedelta(hours=7), wallets=20)
+    conn.execute(Path(generate.__file__).with_name("aged.sql").read_text().format(days=5).encode())
+    with conn.transaction():
+        found = {check.id: audit.violations(conn, check, first - 5 * DAY, ENDS) for check in audit.CHECKS}
+        made = conn.execute(
+            "SELECT count(*), count(DISTINCT universe_run_id), min(snapshot_ts), (SELECT days FROM cell_storage()) >= 5"
+            " FROM ingest_runs"
+        ).fetchone()
+    assert {check: wrong for check, wrong in found.items() if wrong} == {}
+    assert made == (4 * 1440 + 420, 4 * 4 + 2, first - 4 * DAY, True)
 
 
 def test_a_day_that_is_made_has_its_settings(conn: db.Connection, set_clock: Callable[..., None]) -> None:
