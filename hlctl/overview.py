@@ -3,14 +3,15 @@
 Every function runs inside a transaction of the caller's (`db.transaction`).
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
 from hlctl import db
 from hlctl.checks.database import Growth, Session
-from hlctl.db import Connection
+from hlctl.db import Connection, fetch_one
 from hlctl.facts import Health, HeldLock, Holders, RefreshRun, Storage, Thresholds, Traffic, TroubledWallet
 from hlctl.model import Recorded
 
@@ -36,9 +37,7 @@ def read_refresh(conn: Connection) -> RefreshRun | None:
         return cursor.execute(db.query("latest_refresh")).fetchone()
 
 
-def list_troubled_wallets(
-    conn: Connection, *, since: datetime, until: datetime, wallets: int
-) -> list[TroubledWallet]:
+def list_troubled_wallets(conn: Connection, *, since: datetime, until: datetime, wallets: int) -> list[TroubledWallet]:
     """Return the wallets of which most is missing from one moment up to another, worst first, at most so many."""
     asked = {"since": since, "until": until, "wallets": wallets}
     with conn.cursor(row_factory=class_row(TroubledWallet)) as cursor:
@@ -71,10 +70,10 @@ def read_metrics(conn: Connection) -> "Facts":
     return facts
 
 
-def read_sizes(conn: Connection) -> dict[str, int]:
-    """Return the sizes that the metrics file says, by the names that its facts give them."""
-    with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(db.query("read_sizes")).fetchone() or {}
+def add_sizes(conn: Connection, facts: "Facts") -> "Facts":
+    """Return what the metrics file says with the room that the record takes."""
+    cells, database = fetch_one(conn, "read_sizes") or (None, None)
+    return replace(facts, snapshots_bytes=cells, database_bytes=database)
 
 
 def read_health(conn: Connection) -> Health:

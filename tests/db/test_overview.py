@@ -108,8 +108,9 @@ def test_the_room_of_a_minute_is_that_of_the_newest_that_has_begun(conn: db.Conn
 
 
 def test_the_worst_wallets_are_counted_in_minutes_by_reason(conn: db.Connection, set_clock: SetClock) -> None:
-    """Each minute once, though it has three cells; dirty ones come after missing ones; nobody is named for nothing,
-    nor for a minute that has not begun.
+    """Each minute once, though it has three cells; dirty ones come after missing ones; nobody is named for nothing.
+
+    Nor is anybody for a minute that has not begun.
     """
     make_universe(conn, [1, 2, 3, 4])
     first, *minutes = [M + n * timedelta(minutes=1) for n in range(4)]

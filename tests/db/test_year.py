@@ -87,7 +87,7 @@ def test_a_generated_record_is_sound(conn: db.Connection) -> None:
 
 
 def test_an_aged_record_is_sound(conn: db.Connection) -> None:
-    """What is measured on it meets as many days, runs and refreshes as there would be, each minute with its own list."""
+    """What is measured on it meets as many days, runs and refreshes as there would be, each minute with its list."""
     first = BEGINS.replace(hour=0)
     generate.fill(conn, first, first + timedelta(hours=7), wallets=20)
     conn.execute(Path(generate.__file__).with_name("aged.sql").read_text().format(days=5).encode())
