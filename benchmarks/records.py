@@ -102,5 +102,5 @@ def aged(url: str, record: Record) -> Record:
         conn.patience = _PATIENCE
         conn.execute("SET timezone = 'UTC'")
         conn.execute(_AGED_SQL.read_text().format(days=_AGE).encode())
-        conn.execute("VACUUM (ANALYZE) ingest_runs, ingest_health")
+        conn.execute("VACUUM (ANALYZE) ingest_runs, ingest_health, wallet_universe_runs, wallet_universe_members")
     return copy

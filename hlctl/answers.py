@@ -6,7 +6,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from hlctl.checks import Check, Outcome
-from hlctl.errors import BusyError, ExitCode, HlctlError, Verdict
+from hlctl.errors import BusyError, DayObstructedError, ExitCode, HlctlError, Verdict
 from hlctl.facts import (
     Checked,
     CheckedDay,
@@ -16,6 +16,7 @@ from hlctl.facts import (
     Health,
     HeldLock,
     Holders,
+    ObstructedDay,
     RefreshRun,
     Storage,
     StoredDay,
@@ -95,15 +96,22 @@ class PruneResult(Result):
     days: Sequence[StoredDay]  # oldest first
     bytes: int  # of these days on disk
     held: Sequence[StoredDay]  # days that should have been dropped, and whose cells somebody held
+    obstructed: Sequence[ObstructedDay]  # days that should have been dropped, and on which something depends
 
     @property
     def exit_code(self) -> ExitCode:
         """Say that it was not all done."""
-        return ExitCode.BUSY if self.held else ExitCode.OK
+        return self.failure.exit_code if self.failure else ExitCode.OK
 
     @property
     def failure(self) -> HlctlError | None:
         """Say in one line what was done and what not."""
+        if self.obstructed:
+            first, *others = self.obstructed
+            neither = f", nor could {len(others)} others" if others else ""
+            return DayObstructedError(
+                f"{first.day} could not be dropped: {first.because}{neither}; {len(self.days)} days were"
+            )
         if not self.held:
             return None
         return BusyError(

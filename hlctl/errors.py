@@ -182,6 +182,14 @@ class InterruptedRunError(HlctlError):
     code = "interrupted"
 
 
+class DayObstructedError(HlctlError):
+    """Somebody made something of a day's partition, which cannot be dropped while that is there."""
+
+    exit_code = ExitCode.SETUP
+    code = "day_obstructed"
+    remedy = "drop that, or make it of wallet_snapshots instead, and prune again"
+
+
 class ArchiveError(HlctlError):
     """The archive cannot be written or read."""
 

@@ -170,6 +170,14 @@ class StoredDay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObstructedDay:
+    """A day that cannot be dropped, for something that is not hlctl's depends on its partition."""
+
+    day: date
+    because: str  # the database's words, which name it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedDay:
     """What became of a day that was to be exported."""
 

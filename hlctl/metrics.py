@@ -111,8 +111,8 @@ class Facts:
     exited: int | None
     churn_warnings: int | None
     refresh_failed: bool | None
-    snapshots_bytes: int
-    database_bytes: int
+    snapshots_bytes: int | None = None
+    database_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 Every function runs inside a transaction of the caller's (`db.transaction`).
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from psycopg.rows import class_row
 
 from hlctl import db
 from hlctl.checks.database import Growth, Session
-from hlctl.db import Connection
+from hlctl.db import Connection, fetch_one
 from hlctl.facts import Health, HeldLock, Holders, RefreshRun, Storage, Thresholds, Traffic, TroubledWallet
 from hlctl.model import Recorded
 
@@ -36,10 +37,11 @@ def read_refresh(conn: Connection) -> RefreshRun | None:
         return cursor.execute(db.query("latest_refresh")).fetchone()
 
 
-def list_troubled_wallets(conn: Connection, *, since: datetime, wallets: int) -> list[TroubledWallet]:
-    """Return the wallets of which most is missing since a minute, worst first, at most so many."""
+def list_troubled_wallets(conn: Connection, *, since: datetime, until: datetime, wallets: int) -> list[TroubledWallet]:
+    """Return the wallets of which most is missing from one moment up to another, worst first, at most so many."""
+    asked = {"since": since, "until": until, "wallets": wallets}
     with conn.cursor(row_factory=class_row(TroubledWallet)) as cursor:
-        return cursor.execute(db.query("list_troubled_wallets"), {"since": since, "wallets": wallets}).fetchall()
+        return cursor.execute(db.query("list_troubled_wallets"), asked).fetchall()
 
 
 def measure_storage(conn: Connection) -> Storage:
@@ -58,7 +60,7 @@ def list_held_locks(conn: Connection) -> list[HeldLock]:
 
 
 def read_metrics(conn: Connection) -> "Facts":
-    """Return what the metrics file says of the record."""
+    """Return what the metrics file says of the record, without its sizes."""
     from hlctl.metrics import Facts  # noqa: PLC0415 - who has no metrics file never loads it
 
     with conn.cursor(row_factory=class_row(Facts)) as cursor:
@@ -66,6 +68,12 @@ def read_metrics(conn: Connection) -> "Facts":
     if facts is None:
         raise TypeError("v_latest_health has no row")
     return facts
+
+
+def add_sizes(conn: Connection, facts: "Facts") -> "Facts":
+    """Return what the metrics file says with the room that the record takes."""
+    cells, database = fetch_one(conn, "read_sizes") or (None, None)
+    return replace(facts, snapshots_bytes=cells, database_bytes=database)
 
 
 def read_health(conn: Connection) -> Health:

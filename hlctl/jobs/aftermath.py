@@ -12,9 +12,10 @@ import platform
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, suppress
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -35,14 +36,16 @@ log = logging.getLogger(__name__)
 _LONGEST = 10.0  # seconds for all of it, whatever hangs; a snapshot's watchdog ends it with its minute
 _PING = 2.0  # seconds
 _ANSWER = 2.0  # seconds for what the database has to say, connection included
-_STATEMENT = 1  # second of these for the query
+_STATEMENT = 1  # second of these for each of its two questions
 _TURN = 1.0  # seconds to wait for another command that writes the file
 _NAP = 0.02
 _LONGEST_BODY = 1000  # bytes
 _LONGEST_REPLY = 64 * 2**10  # bytes
 _LONGEST_FILE = 2**20  # bytes: what is longer is not ours
 _SUCCESS = {"snapshot": {ExitCode.OK, ExitCode.PARTIAL}, "verify": {ExitCode.OK, ExitCode.FOUND}}
-_UNTOLD = (None, False)
+_Told = tuple[Facts | None, bool]
+"""What the database says of the record, and whether it answered."""
+_UNTOLD: _Told = (None, False)
 
 
 def follow(settings: Settings, command: str, code: int, result: Result | None, error: HlctlError | None) -> None:
@@ -147,38 +150,45 @@ def _write_metrics(settings: Settings, run: metrics.Run) -> None:
     _rewrite(settings.metrics_file, lambda before: [*metrics.carried(before, run, is_told=facts is not None), *own])
 
 
-def _asked(settings: Settings) -> tuple[Facts | None, bool]:
+def _asked(settings: Settings) -> _Told:
     """Return what the database says of the record, and whether it answered: a resolver may hang, so a thread asks."""
-    answer: Future[tuple[Facts | None, bool]] = Future()
+    told: list[_Told] = [_UNTOLD]
+    done: Future[None] = Future()
 
     def ask() -> None:
         try:
-            answer.set_result(_ask(settings))
+            told.extend(_ask(settings))  # one by one, as they come
+            done.set_result(None)
         except Exception as exc:  # noqa: BLE001 - raised again by who waits
-            answer.set_exception(exc)
+            done.set_exception(exc)
 
     threading.Thread(target=ask, name="metrics", daemon=True).start()
-    try:
-        return answer.result(_ANSWER)
-    except TimeoutError:
-        return _UNTOLD
+    with suppress(TimeoutError):
+        done.result(_ANSWER)
+    return told[-1]
 
 
-def _ask(settings: Settings) -> tuple[Facts | None, bool]:
+def _ask(settings: Settings) -> Iterator[_Told]:
+    """Yield what the database says without its sizes, then with them: that these take too long costs nothing else."""
     left = countdown(_ANSWER)
     try:
         conn = db.connect(_url(settings), timeout=db.bounded(_ANSWER))
     except HlctlError as exc:
         log.debug("no metrics of the database: %s", exc)
-        return _UNTOLD
+        return
+    transaction = partial(db.transaction, conn, read_only=True, statement_timeout=_STATEMENT, lock_timeout=_STATEMENT)
+    facts: Facts | None = None
     with closing(conn):
         conn.left = left
         try:
-            with db.transaction(conn, read_only=True, statement_timeout=_STATEMENT, lock_timeout=_STATEMENT):
-                return overview.read_metrics(conn), True
+            with transaction():
+                facts = overview.read_metrics(conn)
+            yield facts, True
+            with transaction():
+                facts = overview.add_sizes(conn, facts)
         except psycopg.Error as exc:  # no schema, no right to read it, too slow; or gone
-            log.debug("no metrics of the database: %s", db.explain(exc))
-            return None, not conn.closed
+            log.debug("no %s of the database: %s", "sizes" if facts else "metrics", db.explain(exc))
+        yield facts, facts is not None or not conn.closed
 
 
 def _url(settings: Settings) -> str:

@@ -11,6 +11,7 @@ import psycopg
 from hlctl import days, db, migrate, store
 from hlctl.answers import PruneResult
 from hlctl.errors import UsageError
+from hlctl.facts import ObstructedDay, StoredDay
 from hlctl.jobs.database import countdown, is_embedded, opened, prepare
 from hlctl.settings import Settings
 
@@ -33,7 +34,8 @@ def prune(settings: Settings, *, keep: str | None, dry_run: bool, progress: Prog
     """Drop the cells and anomalies of every day wholly older than `keep`, or than HLCTL_RETENTION_DAYS.
 
     A dry run says which, and a reader's rights are enough for it. Raises UsageError if neither says how long to keep. A
-    day whose cells somebody holds all the time ends it; the days before are gone then, the others untouched.
+    day whose cells somebody holds all the time ends it; the days before are gone then, the others untouched. One with
+    something of somebody's on its partition stays whole, and the later ones go.
     """
     kept = _kept(keep, settings)
     with opened(settings, create=False, left=countdown(_PATIENCE)) as conn:
@@ -42,14 +44,33 @@ def prune(settings: Settings, *, keep: str | None, dry_run: bool, progress: Prog
         with db.transaction(conn, read_only=True, statement_timeout=_COUNT_TIMEOUT, transaction_timeout=_PATIENCE):
             migrate.require_current(conn)
             found = days.list_prunable(conn, keep=kept)
-        dropped = 0
-        while not dry_run and dropped < len(found) and _drop(conn, found[dropped].day):
-            dropped += 1
-            progress(dropped, len(found))
-    done = found if dry_run else found[:dropped]
+        done, held, obstructed = (found, [], []) if dry_run else _drop_all(conn, found, progress)
     return PruneResult(
-        keep_days=kept, dry_run=dry_run, days=done, bytes=sum(day.bytes for day in done), held=found[len(done) :]
+        keep_days=kept,
+        dry_run=dry_run,
+        days=done,
+        bytes=sum(day.bytes for day in done),
+        held=held,
+        obstructed=obstructed,
     )
+
+
+def _drop_all(
+    conn: db.Connection, found: list[StoredDay], progress: Progress
+) -> tuple[list[StoredDay], list[StoredDay], list[ObstructedDay]]:
+    """Drop days; return those that are gone, those from the first one on that was held, and those that cannot go."""
+    done: list[StoredDay] = []
+    obstructed: list[ObstructedDay] = []
+    for number, stored in enumerate(found):
+        try:
+            if not _drop(conn, stored.day):
+                return done, found[number:], obstructed
+            done.append(stored)
+        except psycopg.errors.DependentObjectsStillExist as exc:
+            because = (exc.diag.message_detail or db.explain(exc)).partition("\n")[0]  # a line for each thing
+            obstructed.append(ObstructedDay(day=stored.day, because=because))
+        progress(number + 1, len(found))
+    return done, [], obstructed
 
 
 def _kept(keep: str | None, settings: Settings) -> int:

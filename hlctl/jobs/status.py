@@ -30,7 +30,10 @@ def status(settings: Settings, *, verbose: bool = False) -> StatusResult:
             last_refresh=overview.read_refresh(conn),
             details=StatusDetails(
                 troubled_wallets=overview.list_troubled_wallets(
-                    conn, since=health.judged_at.replace(second=0, microsecond=0) - _LAST_HOUR, wallets=_WORST
+                    conn,
+                    since=health.judged_at.replace(second=0, microsecond=0) - _LAST_HOUR,
+                    until=health.judged_at,
+                    wallets=_WORST,
                 ),
                 storage=overview.measure_storage(conn),
                 locks=overview.list_held_locks(conn),

@@ -6,7 +6,7 @@ WITH run AS (
 universe AS (
   SELECT run_id, count(*) AS members
     FROM wallet_universe_members
-   WHERE run_id IN (SELECT universe_run_id FROM run)
+   WHERE run_id = ANY (ARRAY(SELECT DISTINCT universe_run_id FROM run))
    GROUP BY run_id),
 counted AS (
   SELECT r.*, coalesce(u.members, 0) AS members

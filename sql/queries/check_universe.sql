@@ -1,25 +1,31 @@
 -- A run's universe is whole, good, and then the newest.
 -- A refresh may be committed while a minute begins, so one that was recorded in the minute before need not be seen yet.
+-- Of those before that, the last by the clock is the newest; where the clock was put back, it is among the last ten.
 WITH run AS (
   SELECT snapshot_ts, universe_run_id
     FROM ingest_runs
    WHERE snapshot_ts >= %(since)s AND snapshot_ts < %(until)s),
-universe AS (
-  SELECT u.run_id, u.status, u.as_of_ts, u.n_received, count(m.wallet_id) AS members, min(m.rank) AS first, max(m.rank) AS last
+universe AS MATERIALIZED (
+  SELECT u.run_id, u.status, u.as_of_ts, u.n_received, m.members, m.first, m.last
     FROM wallet_universe_runs u
-    LEFT JOIN wallet_universe_members m USING (run_id)
-   WHERE u.run_id IN (SELECT universe_run_id FROM run)
-   GROUP BY u.run_id),
+   CROSS JOIN LATERAL (
+         SELECT count(*) AS members, min(rank) AS first, max(rank) AS last
+           FROM wallet_universe_members
+          WHERE run_id = u.run_id) AS m
+   WHERE u.run_id = ANY (ARRAY(SELECT DISTINCT universe_run_id FROM run))),
 pinned AS (
   SELECT r.snapshot_ts, r.universe_run_id, u.*, newer.run_id AS newer_run_id, newer.as_of_ts AS newer_as_of_ts
     FROM run r
     LEFT JOIN universe u ON u.run_id = r.universe_run_id
     LEFT JOIN LATERAL (
          SELECT n.run_id, n.as_of_ts
-           FROM wallet_universe_runs n
-          WHERE n.status = 'success'
-            AND n.run_id > r.universe_run_id
-            AND n.as_of_ts < r.snapshot_ts - interval '60 s'
+           FROM (SELECT run_id, as_of_ts
+                   FROM wallet_universe_runs
+                  WHERE status = 'success'
+                    AND as_of_ts < r.snapshot_ts - interval '60 s'
+                  ORDER BY as_of_ts DESC
+                  LIMIT 10) AS n
+          WHERE n.run_id > r.universe_run_id
           ORDER BY n.run_id
           LIMIT 1) AS newer ON true)
 SELECT snapshot_ts, NULL::int AS wallet_id, NULL::text AS asset,

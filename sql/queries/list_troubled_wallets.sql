@@ -1,9 +1,11 @@
--- The wallets of which most minutes are missing since then, dirty ones next: at most `wallets`. Columns are
--- model.TroubledWallet's. A wallet's three cells are missing together and for one reason, so one of them is counted.
+-- The wallets of which most minutes are missing from `since` up to `until`, dirty ones next: at most `wallets`. Columns are
+-- model.TroubledWallet's. Minutes that have not begun, which a clock that was put back may leave, are later. A wallet's three
+-- cells are missing together and for one reason, so one of them is counted.
 WITH cells AS MATERIALIZED (
   SELECT wallet_id, asset, snapshot_ts, missing_reason, is_dirty
     FROM wallet_snapshots
    WHERE snapshot_ts >= %(since)s
+     AND snapshot_ts <= %(until)s
      AND (missing_reason IS NOT NULL OR is_dirty)),
 reasons AS (
   SELECT wallet_id, missing_reason AS reason, count(*)::int AS minutes

@@ -1,5 +1,5 @@
--- What the metrics file says of the record, as one row. Columns are metrics.Facts'. Cells are not read: their runs counted
--- them, and how much room they take stands in the catalogs.
+-- What the metrics file says of the record but its sizes, as one row. Columns are metrics.Facts'. Cells are not read: their runs
+-- counted them.
 WITH judged AS MATERIALIZED (
   SELECT health_state, last_good_snapshot_ts, date_bin(interval '1 minute', judged_at, timestamptz 'epoch') AS current FROM v_latest_health),
 recent AS MATERIALIZED (  -- an hour has no more of them
@@ -35,9 +35,7 @@ SELECT judged.health_state, judged.last_good_snapshot_ts AS last_good_ts,
        -- A refresh that read nothing says nothing of turnover.
        (SELECT churn_warning_count FROM wallet_universe_runs WHERE n_received > 0 ORDER BY run_id DESC LIMIT 1)
                                                                                  AS churn_warnings,
-       (SELECT status = 'failed' FROM wallet_universe_runs ORDER BY run_id DESC LIMIT 1) AS refresh_failed,
-       (SELECT total_bytes FROM cell_storage())                                  AS snapshots_bytes,
-       pg_database_size(current_database())                                      AS database_bytes
+       (SELECT status = 'failed' FROM wallet_universe_runs ORDER BY run_id DESC LIMIT 1) AS refresh_failed
   FROM judged
   LEFT JOIN newest ON true
   LEFT JOIN in_force ON true

@@ -115,7 +115,7 @@ def status(conn: db.Connection) -> None:
     overview.read_thresholds(conn)
     overview.read_traffic(conn)
     overview.read_refresh(conn)
-    overview.list_troubled_wallets(conn, since=M, wallets=5)
+    overview.list_troubled_wallets(conn, since=M, until=M, wallets=5)
     overview.measure_storage(conn)
     overview.list_held_locks(conn)
 

@@ -51,10 +51,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All cells by minute, wallet and asset; of each recorded minute whether it is good, and whether it is usable."""
+    """All cells by minute, wallet and asset; of each recorded minute whether it is good, suspect or usable."""
 
     cells: dict[tuple[datetime, int, str], Cell]
     good: dict[datetime, bool]
+    suspect: dict[datetime, str | None]
     usable: dict[datetime, bool]
 
     def at(self, minute: datetime, asset: str) -> dict[int, Cell]:
@@ -82,6 +83,7 @@ def record(conn: db.Connection) -> Record:
     return Record(
         {(minute, wallet, asset): Cell(*cell) for minute, wallet, asset, *cell in cells},
         {minute: status != "failed" for minute, status, _ in runs},
+        {minute: ", ".join(suspect) or None for minute, _, suspect in runs},
         {minute: status != "failed" and not suspect for minute, status, suspect in runs},
     )
 
@@ -164,14 +166,15 @@ def exposure(cells: dict[int, Cell]) -> tuple[Decimal | None, Decimal | None, De
 
 
 def test_net_exposure_at_a_minute(conn: db.Connection, record: Record) -> None:
-    """Whatever the minute is like; none in a gap."""
+    """Whatever the minute is like, which it says; none in a gap."""
     for minute in ALL:
         expected = []
+        doubt = "failed" if record.good.get(minute) is False else record.suspect.get(minute)
         for asset in ASSETS if minute in record.good else ():
             cells = record.at(minute, asset)
             long, short, net, not_known = exposure(cells)
             counts = Counter((cell.known > 0) - (cell.known < 0) for cell in cells.values() if cell.known is not None)
-            expected.append((asset, long, short, net, counts[1], counts[-1], counts[0], not_known))
+            expected.append((asset, long, short, net, counts[1], counts[-1], counts[0], not_known, doubt))
         assert ask(conn, "Net exposure at a minute", minute=minute) == expected, minute
 
 
@@ -185,7 +188,35 @@ def test_sums_over_nobody_are_not_zero(conn: db.Connection) -> None:
             [FIRST],
         )
         found = ask(conn, "Net exposure at a minute", minute=FIRST)
-    assert found == [(asset, None, None, None, 0, 0, 0, 5) for asset in ASSETS]
+    assert found == [(asset, None, None, None, 0, 0, 0, 5, None) for asset in ASSETS]
+
+
+def test_what_was_pruned_is_neither_a_gap_nor_a_minute_in_which_nothing_changed(
+    conn: db.Connection, record: Record
+) -> None:
+    """Of the day before only the runs are left."""
+    midnight = FIRST.replace(day=6, hour=0)
+    minute = midnight + 3 * MINUTE
+    with conn.transaction(force_rollback=True):
+        conn.execute("DELETE FROM wallet_snapshots WHERE snapshot_ts < %s", [midnight])
+        conn.execute("UPDATE ingest_runs SET pruned_at = %s WHERE snapshot_ts < %s", [NOW, midnight])
+        changes = ask(conn, "The biggest changes of the last hour", minute=minute)
+        at = {m: ask(conn, "Net exposure at a minute", minute=m) for m in (FIRST, FIRST + 10 * MINUTE)}
+        over_time = ask(conn, "Net exposure over time", since=midnight - 20 * MINUTE, until=midnight + MINUTE)
+        bounds = ask(conn, "Bounds where wallets are missing", minute=minute)
+        none = ask(conn, "Bounds where wallets are missing", minute=FIRST)
+        history = ask(conn, "One wallet's history", address=address(1), asset="BTC", since=ALL[0], until=minute)
+    assert {row[0] for row in changes} == {midnight}
+    assert [row[1:5] for row in changes] == [
+        (address(w), "BTC", record.at(midnight, "BTC")[w].size, record.at(minute, "BTC")[w].size) for w in (1, 5)
+    ]
+    assert at[FIRST] == [(None,) * 8 + ("pruned",)]
+    assert at[FIRST + 10 * MINUTE] == [(None,) * 8 + ("pruned, same_answer",)]
+    assert [row[1] for row in over_time] == ["gap", "gap", *["pruned"] * 18, "success"]
+    assert all(row[2:] == (None,) * 4 for row in over_time[:-1])
+    assert {row[-1] for row in bounds} == {3}
+    assert none == []
+    assert [row[0] for row in history] == [midnight + n * MINUTE for n in range(3)]
 
 
 def test_net_exposure_over_time(conn: db.Connection, record: Record) -> None:
@@ -200,6 +231,9 @@ def test_net_exposure_over_time(conn: db.Connection, record: Record) -> None:
     found = ask(conn, "Net exposure over time", since=ALL[0], until=ALL[-1])
     assert [(row[0], *row[2:]) for row in found] == expected
     assert {row[0] for row in found if row[1] == "gap"} == set(ALL[:-1]) - record.good.keys()
+    unusable = {row[0] for row in found if row[1] in {"gap", "failed", "suspect"}}
+    assert unusable == {minute for minute in ALL[:-1] if not record.usable.get(minute)}
+    assert [row[0] for row in found if row[1] == "suspect"] == [FIRST + 10 * MINUTE]
 
 
 def test_bounds_where_wallets_are_missing(conn: db.Connection, record: Record) -> None:
@@ -226,7 +260,10 @@ def test_bounds_where_wallets_are_missing(conn: db.Connection, record: Record) -
                 None if unbounded else total(known + [pick(sizes) for sizes in seen.values()])
                 for pick in (lambda sizes: sizes[-1], min, max)
             ]
-            expected.append((asset, total(known), *bounds, len(seen), unbounded))
+            minutes = sum(
+                m not in (minute, FIRST + 10 * MINUTE) for m in record.good if 0 <= (minute - m) / MINUTE <= 60
+            )
+            expected.append((asset, total(known), *bounds, len(seen), unbounded, minutes))
         assert ask(conn, "Bounds where wallets are missing", minute=minute) == expected, minute
     assert unbounded_somewhere
 
@@ -265,7 +302,7 @@ def kind(before: Decimal, now: Decimal) -> str:
 
 
 def test_the_biggest_changes_of_the_last_hour(conn: db.Connection, record: Record) -> None:
-    """Between two known cells only: nobody closes by being missing, leaving or coming."""
+    """Between two known cells only: nobody closes by being missing, leaving or coming. The doubt is shown."""
     kinds = set()
     for minute in ALL:
         usable = [m for m, usable in record.usable.items() if usable and minute - 60 * MINUTE <= m < minute]
@@ -273,15 +310,18 @@ def test_the_biggest_changes_of_the_last_hour(conn: db.Connection, record: Recor
         for asset in ASSETS if usable else ():
             before, now = record.at(min(usable), asset), record.at(minute, asset)
             changes = [
-                (min(usable), address(w), asset, b, n, n - b, kind(b, n))
+                (min(usable), address(w), asset, b, n, n - b, kind(b, n), record.suspect[minute])
                 for w in before.keys() & now.keys()
                 if (b := before[w].known) is not None and (n := now[w].known) is not None and b != n
             ]
             expected += sorted(changes, key=lambda change: (-abs(change[5]), change[1]))
         found = ask(conn, "The biggest changes of the last hour", minute=minute)
         assert found == expected, minute
-        kinds |= {row[-1] for row in found}
-    assert kinds == {"opened", "closed", "turned", "grown", "shrunk"}
+        kinds |= {row[6:] for row in found}
+    assert kinds == {
+        *((kind, None) for kind in ("opened", "closed", "turned", "grown", "shrunk")),
+        *((kind, "same_answer") for kind in ("opened", "grown", "shrunk")),
+    }
 
 
 def test_the_biggest_changes_are_those_of_each_asset(conn: db.Connection) -> None:
@@ -304,7 +344,7 @@ def test_the_biggest_changes_are_those_of_each_asset(conn: db.Connection) -> Non
     assert (
         found
         == [
-            (since, f"0xff{n:038}", "HYPE", Decimal(700), Decimal(700 + n), Decimal(n), "grown")
+            (since, f"0xff{n:038}", "HYPE", Decimal(700), Decimal(700 + n), Decimal(n), "grown", None)
             for n in range(60, 40, -1)
         ]
         + others
@@ -313,19 +353,22 @@ def test_the_biggest_changes_are_those_of_each_asset(conn: db.Connection) -> Non
 
 @pytest.mark.parametrize("wallet", [1, 2, 3, 4, 5, 6])
 def test_one_wallets_history(conn: db.Connection, record: Record, wallet: int) -> None:
-    """Between two rows nothing changed and nothing was unseen; letters of an address may be capitals."""
+    """Between two rows nothing changed, nothing was unseen and all is as doubtful; an address may have capitals."""
     for asset in ASSETS:
         series = sorted((m, cell) for (m, w, a), cell in record.cells.items() if (w, a) == (wallet, asset))
         changed = [series[0][0]] + [
             m
             for (m_before, before), (m, cell) in pairwise(series)
-            if m - m_before > MINUTE or (before.size, bool(before.dirty)) != (cell.size, bool(cell.dirty))
+            if m - m_before > MINUTE
+            or (before.size, bool(before.dirty)) != (cell.size, bool(cell.dirty))
+            or record.suspect[m] != record.suspect[m_before]
         ]
         unseen = {m: m - before - MINUTE for (before, _), (m, _) in pairwise(series) if m - before > MINUTE}
         expected = [
-            (m, cell.size, cell.entry, cell.liquidation, cell.leverage, cell.missing or cell.dirty, unseen.get(m))
+            (m, cell.size, cell.entry, cell.liquidation, cell.leverage, doubt, unseen.get(m))
             for m, cell in series
             if m in changed
+            for doubt in [cell.missing or cell.dirty or record.suspect[m]]
         ]
         asked = {"address": address(wallet).replace("x", "X"), "asset": asset, "since": ALL[0], "until": ALL[-1]}
         assert ask(conn, "One wallet's history", **asked) == expected

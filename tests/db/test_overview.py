@@ -108,7 +108,10 @@ def test_the_room_of_a_minute_is_that_of_the_newest_that_has_begun(conn: db.Conn
 
 
 def test_the_worst_wallets_are_counted_in_minutes_by_reason(conn: db.Connection, set_clock: SetClock) -> None:
-    """Each minute once, though it has three cells; dirty ones come after missing ones; nobody is named for nothing."""
+    """Each minute once, though it has three cells; dirty ones come after missing ones; nobody is named for nothing.
+
+    Nor is anybody for a minute that has not begun.
+    """
     make_universe(conn, [1, 2, 3, 4])
     first, *minutes = [M + n * timedelta(minutes=1) for n in range(4)]
     for number, minute in enumerate([first, *minutes]):
@@ -120,9 +123,13 @@ def test_the_worst_wallets_are_counted_in_minutes_by_reason(conn: db.Connection,
         " AND wallet_id = (SELECT wallet_id FROM wallets WHERE address = %s)",
         [minutes[0], address(3)],
     )
+    ahead = minutes[-1] + timedelta(hours=1)  # of a clock that was put back
+    set_clock(ahead)
+    publish(conn, ahead, missing={4: MissingReason.LATE})
+    span = {"since": minutes[0], "until": minutes[-1] + timedelta(seconds=59)}
     with db.transaction(conn, read_only=True):
-        found = overview.list_troubled_wallets(conn, since=minutes[0], wallets=5)
-        assert overview.list_troubled_wallets(conn, since=minutes[0], wallets=1) == found[:1]
+        found = overview.list_troubled_wallets(conn, **span, wallets=5)
+        assert overview.list_troubled_wallets(conn, **span, wallets=1) == found[:1]
     assert [(w.address, w.missing, w.minutes_missing, w.minutes_dirty) for w in found] == [
         (address(1), {"late": 2, "dns": 1}, 3, 0),
         (address(2), {"timeout": 1}, 1, 0),

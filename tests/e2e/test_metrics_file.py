@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from hlctl import sim
@@ -224,6 +225,21 @@ def test_a_silent_database_is_not_waited_for(told: Hlctl, folder: Path) -> None:
     assert ran.seconds < 9
     found = read(folder)
     assert (found["hlctl_database_up"], found[f"hlctl_last_exit_code{VERIFY}"]) == (0, 5)
+
+
+def test_sizes_that_take_too_long_cost_nothing_else(told: Hlctl, folder: Path, database: str, rows: Rows) -> None:
+    """Each day's partition is opened for them: after years that is more than the file can wait for."""
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute(
+            "CREATE OR REPLACE FUNCTION cell_storage()"
+            " RETURNS TABLE (total_bytes bigint, days int, oldest_day date, newest_day date)"
+            " LANGUAGE sql AS 'SELECT 1::bigint, 1, NULL::date, NULL::date FROM pg_sleep(60)'"
+        )
+    assert told("snapshot").code == 0
+    found = read(folder)
+    assert {name for name in found if name.endswith("_bytes")} == set()
+    told_in_full = of_the_tables(rows)
+    assert {name: found.get(name) for name in told_in_full} == pytest.approx(told_in_full, abs=1e-6)
 
 
 def test_a_database_without_a_schema_is_up_and_has_nothing_to_say(

@@ -179,6 +179,28 @@ def test_a_reader_who_holds_the_cells_is_waited_for_until_between_two_minutes(
     assert slowest < 1.0, "the lock is waited for 0.2 s"
 
 
+def test_a_day_on_which_something_depends_is_named_and_the_later_ones_go(
+    with_universe: Hlctl, database: str, rows: Rows
+) -> None:
+    """Somebody made a view of one day's partition: that is no bug, and the disk must not fill for it."""
+    fill(database, ago(9), ago(8), ago(7), TODAY)
+    with closing(psycopg.connect(database, autocommit=True)) as conn:
+        conn.execute("CREATE MATERIALIZED VIEW my_view AS SELECT * FROM wallet_snapshots_20251228")
+        ran = with_universe("prune", "--keep", "3d")
+        assert (ran.code, ran.out) == (6, "")
+        assert ran.err == (
+            "hlctl prune: 2025-12-28 could not be dropped: materialized view public.my_view depends on table"
+            " public.wallet_snapshots_20251228; 2 days were; drop that, or make it of wallet_snapshots instead,"
+            " and prune again\n"
+        )
+        assert cells(rows) == {ago(9): 90, TODAY: 90}
+        assert_whole_days_only(rows)
+        conn.execute("DROP MATERIALIZED VIEW my_view")
+    assert with_universe("prune", "--keep", "3d").code == 0
+    assert cells(rows) == {TODAY: 90}
+    assert_whole_days_only(rows)
+
+
 def test_a_prune_killed_at_any_moment_leaves_whole_days(with_universe: Hlctl, database: str, rows: Rows) -> None:
     """A day is one transaction. The next prune drops what is left."""
     fill(database, *(ago(days) for days in range(40, 3, -1)), TODAY)
