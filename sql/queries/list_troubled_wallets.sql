@@ -1,5 +1,5 @@
 -- The wallets of which most minutes are missing since then, dirty ones next: at most `wallets`. Columns are
--- model.TroubledWallet's. A wallet's three cells are missing together and for one reason, so one of them is counted.
+-- facts.TroubledWallet's. A wallet's three cells are missing together and for one reason, so one of them is counted.
 WITH cells AS MATERIALIZED (
   SELECT wallet_id, asset, snapshot_ts, missing_reason, is_dirty
     FROM wallet_snapshots
