@@ -82,6 +82,7 @@ def finish(
         error = result.failure if result is not None else None
     except HlctlError as exc:
         logging.getLogger(__name__).debug("cause", exc_info=exc)
+        exc.remedy = exc.remedy.replace("hlctl COMMAND", ctx.command_path)
         error = exc
     except KeyboardInterrupt as exc:
         if result is not None:  # it came too late to end anything

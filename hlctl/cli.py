@@ -338,7 +338,7 @@ def main(args: Sequence[str] | None = None, *, interrupted: Interrupt | None = N
     try:
         code = app(args=words, prog_name="hlctl", standalone_mode=False, obj=interrupted)
     except typer.TyperException as exc:
-        code = _refuse(_command(words, exc), UsageError(exc.format_message()), words)
+        code = _refuse(_command(words, exc), UsageError(exc.format_message(), remedy=_remedy(exc)), words)
     except (OSError, SystemExit) as exc:  # the latter is what typer makes of a closed pipe
         # Help and the version print themselves. What becomes of the output is no fault of theirs.
         code = 0 if {"--help", "--version"} & set(words) else _refuse(_command_in(words), bug(exc), words)
@@ -353,6 +353,16 @@ def _refuse(command: str, error: HlctlError, words: Sequence[str]) -> int:
     """Refuse in the form that was asked for, as far as the command line was understood."""
     logs.run.command = command
     return refuse(command, error, as_json="--json" in words, as_check=command == "status" and "--check" in words)
+
+
+def _remedy(exc: typer.TyperException) -> str:
+    """Say where an option belongs that stands behind the command, or else which help explains the line."""
+    ctx = getattr(exc, "ctx", None)
+    option = getattr(exc, "option_name", None)
+    for param in ctx.find_root().command.params if ctx is not None and ctx.parent is not None else ():
+        if option in param.opts and not param.hidden:
+            return f"{option} stands before the command"
+    return f"see `{ctx.command_path if ctx is not None else 'hlctl'} --help`"
 
 
 def _command(words: Sequence[str], exc: typer.TyperException) -> str:

@@ -26,7 +26,10 @@ def db_start(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     finish(ctx, job, as_json=as_json)
 
 
-@db_app.command("run", epilog=ends("hlctl db run", ExitCode.DATABASE, ExitCode.SETUP, ExitCode.BUSY))
+@db_app.command(
+    "run",
+    epilog=ends("hlctl db run", ExitCode.DATABASE, ExitCode.SETUP, ExitCode.BUSY, busy="a server already runs"),
+)
 def db_run(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     """Run the embedded server in the foreground, for a service manager, making it if there is none.
 

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,8 +54,20 @@ LOCK_REFRESH = -2
 # libpq reads the environment behind a URL's back. The URL is the only source; password file and TLS material stay.
 _KEPT_FROM_ENVIRONMENT = frozenset({"PGPASSFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL"})
 
+CANNOT = "cannot connect to the database: "
+"""What the message begins with where nobody answered; the cause follows."""
+
 # libpq's words may quote a mistyped URL, password included, so only what they mean is passed on.
+_NO_ROOT = "there is no root certificate to know the server by"
+_BAD_ROOT = "the file of root certificates cannot be read"
+_STRANGER = "no authority known here vouches for the server's certificate, or it is over"
+_FULL = "the server's disk is full"
 _CAUSES = (
+    ("No space left on device", _FULL),
+    ("could not read root certificate file", _BAD_ROOT),
+    ("root certificate file", _NO_ROOT),
+    ("certificate verify failed", _STRANGER),
+    ("does not match host name", "the server's certificate is for another host name"),
     ("Connection refused", "connection refused"),
     ("timeout expired", "no answer in time"),
     ("Connection timed out", "no answer in time"),
@@ -77,6 +90,24 @@ _CAUSES = (
     ("recovery mode", "the server is recovering"),
     ("SSL", "the TLS connection failed"),
     ("closed the connection unexpectedly", "the server closed the connection"),
+)
+_NAME_THE_ROOT = (
+    "in HLCTL_DATABASE_URL let sslrootcert=/PATH/TO/FILE name the certificate of the authority that signed"
+    " the server's; a public one is in /etc/ssl/certs/ca-certificates.crt, or where this system has that"
+)
+_REMEDIES = {
+    **dict.fromkeys((_NO_ROOT, _BAD_ROOT, _STRANGER), _NAME_THE_ROOT),
+    _FULL: 'make room on it, see "The disk is full" in docs/runbook.md',
+}
+
+# Of these only the option's name is passed on. libpq finds them before it connects, or as it begins to.
+_WRONG_OPTION = re.compile(
+    r'invalid "?([a-z_]+)"? value: "'
+    r'|for connection option "([a-z_]+)"'
+    r"|invalid (port) number: "
+    r"|could not match \d+ (port) numbers"
+    r"|could not match \d+ host names with \d+ (hostaddr) values"
+    r"|weak (sslmode) "
 )
 
 
@@ -119,8 +150,8 @@ def connect(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
     """Connect in autocommit mode: nothing runs outside `transaction`.
 
     No startup options and no prepared statements, so that a transaction pooler is no obstacle.
-    Raises ConfigurationError if the string cannot be read and DatabaseUnusableError if nobody answers or the server
-    cannot keep the record, without a word of the URL that could be secret.
+    Raises ConfigurationError if the string cannot be read or has an option that is wrong, and DatabaseUnusableError if
+    nobody answers or the server cannot keep the record, without a word of the URL that could be secret.
     """
     conn = dial(conninfo, timeout=timeout)
     if problem := unsupported(conn.info.server_version, conn.info.parameter_status("server_encoding")):
@@ -152,7 +183,15 @@ def dial(conninfo: str, *, timeout: int = CONNECT_TIMEOUT) -> Connection:
             " percent-encode special characters in the password",
         ) from None
     except psycopg.OperationalError as exc:
-        raise DatabaseUnusableError(f"cannot connect to the database: {_cause(str(exc))}") from None
+        if wrong := _WRONG_OPTION.search(str(exc)):
+            option = next(filter(None, wrong.groups()))
+            raise ConfigurationError(
+                f"the database URL's {option} has a value that it cannot have",
+                remedy="correct it in HLCTL_DATABASE_URL;"
+                " https://www.postgresql.org/docs/current/libpq-connect.html lists the values",
+            ) from None
+        text = f"{CANNOT}{_cause(str(exc))}"
+        raise DatabaseUnusableError(text, remedy=remedy(str(exc))) from None
 
 
 def bounded(seconds: float) -> int:
@@ -167,6 +206,11 @@ def unsupported(version: int, encoding: str | None) -> str | None:
     if encoding not in {None, "UTF8"}:
         return f"the database's encoding is {encoding}: it must be UTF8"
     return None
+
+
+def remedy(text: str) -> str:
+    """Return what can be done about what libpq, or the server's log, says; empty if that is not known."""
+    return _REMEDIES.get(_cause(text), "")
 
 
 def _cause(text: str) -> str:

@@ -42,6 +42,7 @@ class ServerStatus:
     ready: bool  # it accepts connections
     pid: int | None  # of the postmaster; None: not running, or not visible from here (another container)
     version: str | None  # of the server, None unless ready
+    silence: DatabaseUnusableError | None  # why a server that runs does not accept them
     owner: str | None  # the user the server runs as, None without a cluster
 
 
@@ -141,10 +142,13 @@ def status(data_dir: Path) -> ServerStatus:
         exists = cluster.owner(path) is not None
         pid = cluster.listener(path) if exists else None
         running = exists and (pid is not None or cluster.alive(path))
-        version = None
+        version, silence = None, None
         if running:
-            with suppress(DatabaseUnusableError), closing(db.connect(address, timeout=2)) as conn:
-                version = conn.info.parameter_status("server_version")
+            try:
+                with closing(db.connect(address, timeout=2)) as conn:
+                    version = conn.info.parameter_status("server_version")
+            except DatabaseUnusableError as exc:
+                silence = exc
         return ServerStatus(
             data_dir=path.parent,
             url=address,
@@ -154,6 +158,7 @@ def status(data_dir: Path) -> ServerStatus:
             ready=version is not None,
             pid=pid or None,
             version=version,
+            silence=silence,
             owner=binaries.server_user(cluster.owner(path)).pw_name if exists else None,
         )
 
@@ -223,14 +228,16 @@ def _bring_up(path: Path, user: pwd.struct_passwd, deadline: float) -> None:
         try:
             conn = db.connect(address, timeout=2)
         except DatabaseUnusableError as exc:
-            cause = str(exc)
+            silence = exc
         else:
             break
         if started and not cluster.alive(path):
-            raise DatabaseUnusableError(f"the embedded server does not start: {binaries.last_words(path)}")
-        if time.monotonic() > deadline:
-            text = f"{cause}; the last line of its log: {binaries.last_words(path)}"
-            raise DatabaseUnusableError(text, remedy="a recovery goes on by itself: try again in a minute")
+            words = binaries.last_words(path)
+            raise DatabaseUnusableError(f"the embedded server does not start: {words}", remedy=db.remedy(words))
+        if silence.remedy or time.monotonic() > deadline:  # what somebody must mend is not waited for
+            words = binaries.last_words(path)
+            remedy = silence.remedy or db.remedy(words) or "a recovery goes on by itself: try again in a minute"
+            raise DatabaseUnusableError(f"{silence}; the last line of its log: {words}", remedy=remedy)
         started = started or (cluster.listener(path) is None and _start(path, user))
         time.sleep(pause)
         pause = min(pause * 1.2, 0.5)  # a recovery may take long, and the server logs every knock

@@ -14,9 +14,13 @@ _WORDS = {
 _ALWAYS = (ExitCode.USAGE, ExitCode.BUG, ExitCode.SIGINT, ExitCode.SIGTERM)
 
 
-def ends(example: str, *codes: ExitCode, failed: str = _WORDS[ExitCode.FAILED], also: str = "") -> str:
-    """Return the end of a command's help; `failed` is what 4 means there, `also` what else there is to say of codes."""
-    words = {**_WORDS, ExitCode.FAILED: failed}
+def ends(example: str, *codes: ExitCode, failed: str = "", busy: str = "", also: str = "") -> str:
+    """Return the end of a command's help; `failed` and `busy` are what 4 and 75 mean there, if it is something else.
+
+    `also` is what there is to say of codes beside that.
+    """
+    own_words = {ExitCode.FAILED: failed, ExitCode.BUSY: busy}
+    words = {**_WORDS, **{code: meaning for code, meaning in own_words.items() if meaning}}
     own = ", ".join(f"{code.value} {words[code]}" for code in (ExitCode.OK, *codes))
     always = ", ".join(str(code.value) for code in _ALWAYS)
     return (

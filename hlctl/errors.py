@@ -1,6 +1,7 @@
 """Every way a command can end other than well: the class is the exit code, its docstring the default message.
 
-Anything below the command line may simply raise one of these; `cli` is the only place that turns them into words.
+Anything below the command line may simply raise one of these. `boundary` turns them into words, and `watch` those that
+ended one of its looks.
 """
 
 from enum import IntEnum, unique
@@ -66,7 +67,7 @@ class UsageError(HlctlError):
 
     exit_code = ExitCode.USAGE
     code = "usage"
-    remedy = "see `hlctl --help`"
+    remedy = "see `hlctl COMMAND --help`"  # the boundary names the command
 
 
 class MinuteRefusedError(UsageError):

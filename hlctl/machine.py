@@ -57,7 +57,7 @@ def schedules(root: Path = ROOT, ask: Ask = ask) -> Schedules:
 
 
 def _starts(line: str, command: str) -> bool:
-    return re.search(rf"\bhlctl\s(\S+\s+)*{command}(\s|$)", line) is not None
+    return re.search(rf"\bhlctl\s(\S+\s+)*{command}([\s;&|<>)]|$)", line) is not None
 
 
 def _cron_lines(root: Path, ask: Ask) -> Iterator[str]:

@@ -66,7 +66,8 @@ class Place:
             try:
                 handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 with os.fdopen(handle, "w", encoding="ascii") as file:
-                    json.dump({"since": memory.since.isoformat(), "told": sorted(memory.told)}, file)
+                    kept = {"told": sorted(memory.told), "causes": sorted(memory.causes)}
+                    json.dump({"since": memory.since.isoformat(), **kept}, file)
                 draft.replace(self.path)
             except OSError:
                 draft.unlink()
@@ -74,9 +75,10 @@ class Place:
 
 def _memory(found: object) -> Memory | None:
     match found:
-        case {"since": str(since), "told": [*told]} if told and all(
+        case {"since": str(since), "told": [*told], **more} if told and all(
             type(code) is int and code in FAULTS for code in told
         ):
-            at = datetime.fromisoformat(since)
-            return Memory(at, frozenset(told)) if at.tzinfo else None
+            at, causes = datetime.fromisoformat(since), more.get("causes", [])
+            if at.tzinfo and isinstance(causes, list) and all(type(cause) is int for cause in causes):
+                return Memory(at, frozenset(told), frozenset(causes))
     return None

@@ -1,9 +1,11 @@
-"""Who is told of a fault that lasts: when it begins, once for each exit code it shows, and when it is over. Pure.
+"""Who is told of a fault that lasts: when it begins, once for each exit code and cause, and when it is over. Pure.
 
 An outage is what lies between two good runs. What it has told by then stands in the record, which every host reads;
 what no row can say (that the database is away, or how another command than `snapshot` ended) each host keeps to itself.
 """
 
+import re
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -15,6 +17,11 @@ STATUS_CODES = {"success": ExitCode.OK, "partial": ExitCode.PARTIAL, "failed": E
 
 FAULTS = frozenset({ExitCode.PARTIAL, ExitCode.FAILED, ExitCode.DATABASE, ExitCode.SETUP})
 """The codes that last until somebody or something is mended."""
+
+MOST_CAUSES = 8
+"""Causes told in one outage beside the first of each code: some words are ever others, as those of a server's log."""
+
+_FIGURE = re.compile(r"\S*\d\S*")  # a time, a duration, a process: no two runs have the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,14 @@ class Memory:
 
     since: datetime  # by the host's clock
     told: frozenset[int]
+    causes: frozenset[int] = frozenset()
+
+
+def cause_of(code: int, words: str) -> int | None:
+    """Return a digest of what is wrong, figures aside; None with a code that rows tell of, for they have no words."""
+    if code not in {ExitCode.DATABASE, ExitCode.SETUP}:
+        return None
+    return zlib.crc32(f"{code} {_FIGURE.sub('', words)}".encode())
 
 
 class Ending(Enum):
@@ -65,9 +80,16 @@ class Judgement:
 
 
 def judge(
-    ending: Ending, code: int, *, past: Past | None, memory: Memory | None, is_recorded: bool, now: datetime
+    ending: Ending,
+    code: int,
+    *,
+    past: Past | None,
+    memory: Memory | None,
+    is_recorded: bool,
+    now: datetime,
+    cause: int | None = None,
 ) -> Judgement:
-    """Decide what to say of a run that ended so, with this code.
+    """Decide what to say of a run that ended so, with this code, for this cause as `cause_of` gives it.
 
     `past` is None where the record was not read. `is_recorded` tells whether a row says how it ended; `now` is the
     host's time. A memory of what the record says is over counts only for its own end: another host's good minute ended
@@ -82,6 +104,10 @@ def judge(
     if is_over:
         memory = None
     told = (past.told if past else frozenset()) | (memory.told if memory else frozenset())
+    causes = memory.causes if memory else frozenset()
+    is_told = code in told and (cause is None or cause in causes or len(causes) >= MOST_CAUSES)
     if not is_recorded:
-        memory = Memory(memory.since if memory else now, (memory.told if memory else frozenset()) | {code})
-    return Judgement(Word.NOTHING if code in told else Word.FAULT, memory)
+        if not is_told and cause is not None:
+            causes |= {cause}
+        memory = Memory(memory.since if memory else now, (memory.told if memory else frozenset()) | {code}, causes)
+    return Judgement(Word.NOTHING if is_told else Word.FAULT, memory)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hlctl.errors import ConfigurationError, ExitCode, HlctlError, Verdict
 from hlctl.memory import Place, known
-from hlctl.outage import FAULTS, Ending, Memory, Past, Word, judge
+from hlctl.outage import FAULTS, Ending, Memory, Past, Word, cause_of, judge
 from hlctl.results import Result, SnapshotResult
 
 if TYPE_CHECKING:
@@ -35,12 +35,13 @@ def hushed(code: ExitCode | Verdict, result: Result | None, speech: Speech, plac
     memory = _in_time(place.recall) if place else None
     is_recorded = isinstance(result, SnapshotResult) and result.recorded is not None
     now = datetime.now(UTC).replace(microsecond=0)
-    judgement = judge(ending, code, past=known.past, memory=memory, is_recorded=is_recorded, now=now)
+    error, shown, _ = speech
+    fault = error or (result.fault if result else None)
+    cause = cause_of(code, str(fault))
+    judgement = judge(ending, code, past=known.past, memory=memory, is_recorded=is_recorded, now=now, cause=cause)
     if place and judgement.memory != memory:
         _in_time(partial(place.keep, judgement.memory))
-    error, shown, _ = speech
     if ending is Ending.FAULT:
-        fault = error or (result.fault if result else None)
         return fault if judgement.word is Word.FAULT else None, None, ""
     if code is ExitCode.BUSY and result is None:  # another run does the work
         return None, None, ""

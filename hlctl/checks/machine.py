@@ -56,6 +56,9 @@ class Server:
     version: str | None  # of the programs
     package: str | None  # the wheel's version
     unit: str | None  # the systemd unit it lives in; None: it is not known, or there is none
+    silence: str  # why it does not answer
+    remedy: str  # for that; empty if none is known
+    log: str  # the directory of its log
     dead: int  # its processes that ended and that nobody has waited for
 
 
@@ -68,9 +71,9 @@ def embedded_server(server: Server, today: date) -> Check:
     if not server.exists:
         return problem(CheckId.EMBEDDED_SERVER, f"there is no cluster yet; {programs}", "run `hlctl init-db`")
     if server.running and not server.ready:
-        return problem(
-            CheckId.EMBEDDED_SERVER, f"it runs and does not answer; {programs}", "wait a minute, then read its log"
-        )
+        remedy = server.remedy or f"wait a minute, then read its log in {server.log}"
+        finding = f"it runs and does not answer: {server.silence}; {programs}"
+        return problem(CheckId.EMBEDDED_SERVER, finding, remedy)
     unit = server.unit or ""
     if server.running and unit.startswith("hlctl-") and unit != _OWN_UNIT:
         finding = f"it was started by {unit} and ends with it; {programs}"

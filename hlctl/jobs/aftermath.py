@@ -63,15 +63,18 @@ def follow(settings: Settings, command: str, code: int, result: Result | None, e
     )
     if command != "snapshot":
         watchdog.end_in(_LONGEST, code, "")
-    steps: dict[str, Callable[[], None]] = {
+    steps: dict[str, tuple[str, Callable[[], None]]] = {
         # First, for who does not hear of a snapshot in time takes it for dead.
-        "the ping was not delivered": lambda: _ping(settings, command, code, result, error),
-        "the metrics file was not written": lambda: _write_metrics(settings, run),
+        "ping": ("the ping was not delivered", lambda: _ping(settings, command, code, result, error)),
+        "metrics": ("the metrics file was not written", lambda: _write_metrics(settings, run)),
     }
-    problems = [f"{words}: {why}" for words, step in steps.items() if (why := _failure(step))]
-    beside = quiet.place_of(f"{command}-elsewhere", settings, has_file=False)
-    if quiet.is_news(beside, is_wrong=bool(problems)):
-        log.warning("%s", "; ".join(problems))
+    news = []
+    for name, (words, step) in steps.items():
+        why = _failure(step)
+        if quiet.is_news(quiet.place_of(f"{command}-{name}", settings, has_file=False), is_wrong=bool(why)):
+            news.append(f"{words}: {why}")
+    if news:
+        log.warning("%s", "; ".join(news))
 
 
 def _violations(command: str, result: Result | None) -> int | None:

@@ -171,7 +171,10 @@ def _look_at_database(loaded: Settings, seen: _Seen) -> None:
                     ok(CheckId.DATABASE_REACHABLE, "the embedded server" if loaded.database_url is None else "yes")
                 )
                 _question(conn, seen)
-        except (DatabaseUnusableError, ConfigurationError) as exc:
+        except ConfigurationError as exc:  # what only libpq knows of its options
+            seen.add(problem(CheckId.SETTINGS, str(exc), exc.remedy))
+            seen.skip("the settings are not usable", CheckId.DATABASE_REACHABLE)
+        except DatabaseUnusableError as exc:
             remedy = exc.remedy or "look at the server, the network, and HLCTL_DATABASE_URL (`hlctl config show`)"
             seen.add(problem(CheckId.DATABASE_REACHABLE, str(exc), remedy))
     seen.skip("the database cannot be asked", *_OF_DATABASE)
@@ -195,6 +198,9 @@ def _own_server(loaded: Settings, seen: _Seen) -> str | None:
         version=found.version or program,
         package=package,
         unit=machine.unit_of(found.pid),
+        silence=str(found.silence or "").removeprefix(db.CANNOT),
+        remedy=found.silence.remedy if found.silence else "",
+        log=str(found.log_dir),
         dead=machine.dead_servers(found.owner),
     )
     seen.add(on_machine.embedded_server(server, datetime.now(UTC).date()))

@@ -1,4 +1,4 @@
--- What is recorded of a range. Columns are model.Tally's.
+-- What is recorded of a range. Columns are facts.Tally's.
 SELECT count(*)::int                                                              AS recorded,
        (count(*) FILTER (WHERE status = 'success'))::int                          AS success,
        (count(*) FILTER (WHERE status = 'partial'))::int                          AS partial,

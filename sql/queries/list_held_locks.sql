@@ -1,6 +1,6 @@
 -- Who holds an advisory lock of hlctl's in this database. Of other users' sessions a role without pg_read_all_stats sees
 -- little: NULL is "not to be seen". Numbers below zero are those of db.py, -3 is ensure_partitions' own. Columns are
--- model.HeldLock's.
+-- facts.HeldLock's.
 SELECT CASE k.number WHEN -1 THEN 'migrate' WHEN -2 THEN 'refresh' WHEN -3 THEN 'partitions' ELSE 'minute' END AS lock,
        CASE WHEN k.number >= 0 THEN to_timestamp(k.number * 60.0) END                          AS minute,
        l.pid, a.usename::text AS "user",

@@ -1,5 +1,5 @@
 -- The wallets of which most minutes are missing from `since` up to `until`, dirty ones next: at most `wallets`. Columns are
--- model.TroubledWallet's. Minutes that have not begun, which a clock that was put back may leave, are later. A wallet's three
+-- facts.TroubledWallet's. Minutes that have not begun, which a clock that was put back may leave, are later. A wallet's three
 -- cells are missing together and for one reason, so one of them is counted.
 WITH cells AS MATERIALIZED (
   SELECT wallet_id, asset, snapshot_ts, missing_reason, is_dirty

@@ -1,6 +1,6 @@
 -- How much room the record takes, and for how many days after today there is a partition (NULL: no partition at all).
--- Columns are model.Growth's. The cells themselves are not read: their runs counted them. The size of a minute is that of the newest
--- that has begun.
+-- Columns are checks.database.Growth's. The cells themselves are not read: their runs counted them. The size of a minute
+-- is that of the newest that has begun.
 WITH clock AS MATERIALIZED (
   SELECT (hlctl_clock() AT TIME ZONE 'UTC')::date AS today),
 run AS (

@@ -1,4 +1,4 @@
--- What a minute says per asset. Columns are model.Holders'.
+-- What a minute says per asset. Columns are facts.Holders'.
 SELECT asset::text AS asset,
        (count(*) FILTER (WHERE position_szi > 0))::int     AS long,
        (count(*) FILTER (WHERE position_szi < 0))::int     AS short,

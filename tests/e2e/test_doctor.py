@@ -95,6 +95,16 @@ def test_a_database_that_refuses_leaves_the_other_checks(healthy: Hlctl) -> None
     assert "TOPSECRET" not in ran.out
 
 
+def test_an_option_of_the_url_that_cannot_be_is_a_setting_to_mend(healthy: Hlctl) -> None:
+    """Nobody was asked, so no server and no network is to blame; only libpq knows its options."""
+    ran = healthy("doctor", "--json", HLCTL_DATABASE_URL="postgresql://u:TOPSECRET@127.0.0.1:1/x?sslmode=verify-ful")
+    checks = found(ran)
+    assert checks["settings"][:2] == ("problem", "the database URL's sslmode has a value that it cannot have")
+    assert {checks[name][0] for name in ("database_reachable", "schema")} == {"skipped"}
+    assert checks["exchange_reachable"][0] == "ok"
+    assert "TOPSECRET" not in ran.out
+
+
 def test_an_exchange_that_is_not_there_leaves_the_other_checks(healthy: Hlctl) -> None:
     """And each of its two addresses is named by its setting."""
     nowhere = "http://127.0.0.1:1"

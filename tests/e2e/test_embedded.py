@@ -532,9 +532,30 @@ def test_a_server_that_a_full_disk_brought_down_recovers_when_there_is_room(plac
             servers.fill(folder)  # not even the server's own log has room
             ran = embedded.hlctl(*command)
             assert (ran.code, ran.out, ran.err.count("\n"), FULL in ran.err) == (5, "", 1, True), ran.err
+            assert "; make room on it" in ran.err
         ballast.unlink()
         embedded.next_minute_is_good()
         assert known(embedded.rows, M) == before
+
+
+@root_only
+def test_a_server_that_runs_on_a_full_disk_is_not_called_out_of_reach(place: Place, tmp_path: Path) -> None:
+    """Each session must write a file that it lacks; the way out is room, and no patience."""
+    with servers.disk(tmp_path / "disk", megabytes=160) as folder:
+        embedded = place(folder)
+        for file in (embedded.data / CLUSTER).rglob("pg_internal.init"):
+            file.unlink()
+        ballast = servers.fill(folder)
+        ran = embedded.hlctl("status")
+        assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1), ran.err
+        assert "cannot connect to the database: the server's disk is full" in ran.err
+        assert ran.err.endswith('; make room on it, see "The disk is full" in docs/runbook.md\n'), ran.err
+        found = {check["id"]: check for check in embedded.hlctl("doctor", "--json").document["result"]["checks"]}
+        server = found["embedded_server"]
+        assert "it runs and does not answer: the server's disk is full" in server["finding"]
+        assert server["remedy"].startswith("make room on it"), server
+        ballast.unlink()
+        assert embedded.hlctl("status").code == 0
 
 
 # ---- a place that is not ours to use

@@ -28,7 +28,9 @@ from tests.pages import Block, Page, commands, matches, parse
 
 ROOT = Path(__file__).parents[2]
 PAGES = {str(page.relative_to(ROOT)): page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))}
-OWN_SERVER = re.compile(r"postgresql://hlctl:password@db\.example:5432/hlctl\?sslmode=verify-full")
+OWN_SERVER = re.compile(
+    r"postgresql://hlctl:password@db\.example:5432/hlctl\?sslmode=verify-full&sslrootcert=/etc/hlctl/root\.crt"
+)
 
 
 def url_of(conninfo: str) -> str:

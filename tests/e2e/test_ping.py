@@ -306,6 +306,23 @@ def test_a_ping_that_fails_for_long_is_told_of_once(pinging: Hlctl, listener: Li
     assert told == [warning, "", "", warning]
 
 
+def test_a_ping_that_fails_hides_no_file_that_fails(pinging: Hlctl, listener: Listener, at: At, tmp_path: Path) -> None:
+    """Each is told when it begins, though the other has lasted: nobody mends what he was not told of."""
+    lost, nowhere, good = "http://127.0.0.1:1/lost", "/nowhere/hlctl.prom", str(tmp_path / "hlctl.prom")
+    told = []
+    for minute, (url, file) in enumerate(
+        [(lost, good), (lost, nowhere), (lost, nowhere), (listener.url, nowhere), (lost, good), (lost, nowhere)]
+    ):
+        at(minute=M + timedelta(minutes=minute))
+        settings = {"HLCTL_PING_URL": url, "HLCTL_METRICS_FILE": file, "HLCTL_DATA_DIR": str(tmp_path / "data")}
+        told.append(pinging("--quiet", "snapshot", **settings).err.removeprefix("hlctl: WARNING: "))
+    ping, metrics = (
+        "the ping was not delivered: connect\n",
+        "the metrics file was not written: No such file or directory\n",
+    )
+    assert told == [ping, metrics, "", "", ping, metrics]
+
+
 def test_a_body_is_one_clean_line_of_a_thousand_bytes_at_most(pinging: Hlctl, listener: Listener) -> None:
     """A role's name is foreign text, and as long as its owner likes."""
     with closing(psycopg.connect(pinging.settings["HLCTL_DATABASE_URL"], autocommit=True)) as conn:

@@ -242,6 +242,21 @@ def test_every_scheduled_command_tells_when_it_fails_and_when_it_is_good_again(
     assert (ran[0].err.count("\n"), ran[1].err) == (1, "")
 
 
+def test_another_cause_under_the_same_code_is_told_too(told: Callable[..., Ran], tmp_path: Path) -> None:
+    """Who mends the one would take the silence for success; the first one is not told again when it is back."""
+    address = f"postgresql://u@127.0.0.1:{closed_port()}/x"
+    nobody = {"HLCTL_DATABASE_URL": address}
+    unknown = {"HLCTL_DATABASE_URL": f"{address}?sslmode=require&host=no-such-host.invalid"}
+    stale, typo = {"HLCTL_STALE_AFTER": "1"}, {"HLCTL_BLA": "1"}
+    ran = [told("snapshot", **which) for which in (nobody, unknown, nobody, stale, typo, stale, typo, unknown)]
+    assert [r.code for r in ran] == [5, 5, 5, 6, 6, 6, 6, 5]
+    assert [r.err.count("\n") for r in ran] == [1, 1, 0, 1, 1, 0, 0, 0], [r.err for r in ran]
+    assert "the host name is unknown" in ran[1].err
+    assert "HLCTL_BLA" in ran[4].err
+    assert told("snapshot").code == 0
+    assert list((tmp_path / "data").iterdir()) == []
+
+
 def test_a_failed_refresh_is_told_once(told: Callable[..., Ran], exchange: sim.Exchange) -> None:
     """The leaderboard may be away for hours."""
     exchange.leaderboard_body = b"null"

@@ -112,7 +112,38 @@ def test_a_misspelt_setting_is_exit_6_for_every_command(make_hlctl: Callable[...
     ("url", "code", "words"),
     [
         ("postgresql://u:p@ss:TOPSECRET@127.0.0.1:1/x", 6, "HLCTL_DATABASE_URL: has special characters"),
-        ("postgresql://u:TOPSECRET@127.0.0.1:notaport/x", 5, "cannot connect to the database: "),
+        ("postgresql://u:TOPSECRET@127.0.0.1:notaport/x", 6, "the database URL's port has a value"),
+        ("postgresql://u:TOPSECRET@127.0.0.1:99999/x", 6, "the database URL's port has a value"),
+        (
+            "postgresql://u:TOPSECRET@127.0.0.1:1/x?sslmode=verify-ful",
+            6,
+            "the database URL's sslmode has a value",
+        ),
+        (
+            "host=127.0.0.1 port=1 password=TOPSECRET sslmode=on",
+            6,
+            "the database URL's sslmode has a value",
+        ),
+        (
+            "postgresql://u:TOPSECRET@127.0.0.1:1/x?sslrootcert=system&sslmode=require",
+            6,
+            "the database URL's sslmode has a value",
+        ),
+        (
+            "postgresql://u:TOPSECRET@127.0.0.1:1/x?target_session_attrs=readwrite",
+            6,
+            "the database URL's target_session_attrs has a value",
+        ),
+        (
+            "postgresql://u:TOPSECRET@127.0.0.1:1/x?keepalives=of",
+            6,
+            "the database URL's keepalives has a value",
+        ),
+        (
+            "postgresql://u:TOPSECRET@127.0.0.1:1/x?ssl_min_protocol_version=1.3",
+            6,
+            "the database URL's ssl_min_protocol_version has a value",
+        ),
         ("not a url TOPSECRET", 6, "HLCTL_DATABASE_URL: must look like postgresql://"),
         ("postgresql://u:TOPSECRET@h/x?nonsense=1", 6, "the database URL is not a PostgreSQL connection string"),
         (

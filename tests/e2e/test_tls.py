@@ -70,7 +70,7 @@ def certify(tmp_path: Path) -> Callable[..., Path]:
     file = tmp_path / "server.pem"
 
     def make(name: str = "IP:127.0.0.1", *, ends: datetime = NOW + timedelta(days=2)) -> Path:
-        (tmp_path / "index").touch()
+        (tmp_path / "index").write_text("")
         (tmp_path / "openssl.cnf").write_text(AUTHORITY.format(folder=tmp_path, name=name))
         dates = [f"{moment:%Y%m%d%H%M%SZ}" for moment in (ends - timedelta(days=9), ends)]
         orders: list[list[str | Path]] = [
@@ -224,3 +224,62 @@ def test_a_handshake_that_stalls_costs_one_requests_time(
     assert rows("SELECT missing FROM ingest_runs") == [({"timeout": 20, "breaker": 180},)]
     assert ran.seconds < 10
     next_minute_is_good()
+
+
+@contextmanager
+def database_with_tls(certificate: Path) -> Iterator[int]:
+    """Stand for a PostgreSQL that admits nobody once it has proved its name; yields its port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(8)  # what asks for TLS
+        connection.sendall(b"S")
+        with context.wrap_socket(connection, server_side=True) as inside:
+            inside.recv(65536)
+            refusal = b"SFATAL\0C53300\0Msorry, too many clients already\0\0"
+            inside.sendall(b"E" + (4 + len(refusal)).to_bytes(4, "big") + refusal)
+
+    with listening(serve) as port:
+        yield port
+
+
+@pytest.mark.parametrize(
+    ("root", "name", "cause"),
+    [
+        ("", "IP:127.0.0.1", "there is no root certificate to know the server by"),
+        ("/nowhere/root.crt", "IP:127.0.0.1", "there is no root certificate to know the server by"),
+        ("{folder}/openssl.cnf", "IP:127.0.0.1", "the file of root certificates cannot be read"),
+        ("{other}", "IP:127.0.0.1", "no authority known here vouches for the server's certificate, or it is over"),
+        ("system", "IP:127.0.0.1", "no authority known here vouches for the server's certificate, or it is over"),
+        ("{own}", "DNS:db.example", "the server's certificate is for another host name"),
+        ("{own}", "IP:127.0.0.1", "the server has no connection left"),
+    ],
+    ids=["none", "not there", "no certificate", "another's", "the system's", "another host's", "good"],
+)
+def test_a_database_that_cannot_prove_its_name_is_one_line_that_says_what_is_lacking(
+    make_hlctl: Callable[..., Hlctl], certify: Callable[..., Path], tmp_path: Path, root: str, name: str, cause: str
+) -> None:
+    """The library says that a file does not exist, in the words that others use of a database."""
+    other = tmp_path / "other.pem"
+    certify().rename(other)
+    own = certify(name)
+    with database_with_tls(own) as port:
+        url = f"postgresql://u:TOPSECRET@127.0.0.1:{port}/x?sslmode=verify-full"
+        if root:
+            url += f"&sslrootcert={root.format(folder=tmp_path, own=own, other=other)}"
+        ran = make_hlctl(HLCTL_DATABASE_URL=url)("status", SSL_CERT_FILE=str(other))
+    assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1)
+    assert ran.err.startswith(f"hlctl status: cannot connect to the database: {cause}"), ran.err
+    assert ("sslrootcert" in ran.err) == ("root" in cause or "authority" in cause), ran.err
+    assert "TOPSECRET" not in ran.err
+
+
+def test_the_systems_authorities_are_known_where_a_variable_names_their_file(
+    make_hlctl: Callable[..., Hlctl], certificate: Path
+) -> None:
+    """The wheel's OpenSSL looks for them in a directory that no system has."""
+    with database_with_tls(certificate) as port:
+        url = f"postgresql://u@127.0.0.1:{port}/x?sslmode=verify-full&sslrootcert=system"
+        ran = make_hlctl(HLCTL_DATABASE_URL=url)("status", SSL_CERT_FILE=str(certificate))
+    assert ran.err == "hlctl status: cannot connect to the database: the server has no connection left\n"

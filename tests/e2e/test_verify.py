@@ -161,7 +161,7 @@ REFUSED = {
     ),
     ("--to", "2026-01-06T20:44Z"): "the range ends before the record, which begins at 2026-01-06 20:44 UTC",
     ("--minute", "2026-01-06T20:44Z", "--since", "1h"): (
-        "--minute, --since and --from/--to exclude each other; see `hlctl --help`"
+        "--minute, --since and --from/--to exclude each other; see `hlctl verify --help`"
     ),
 }
 

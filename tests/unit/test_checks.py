@@ -38,6 +38,9 @@ def server(**changes: Any) -> Server:
         "version": "18.4",
         "package": "0.6.0",
         "unit": None,
+        "silence": "the server is recovering",
+        "remedy": "",
+        "log": "/data/log",
         "dead": 0,
     }
     return Server(**{**facts, **changes})
@@ -202,7 +205,11 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
         "running; PostgreSQL 18.4 of the package 0.6.0, 195 days old",
     ),
     "stopped": (machine.embedded_server(server(running=False, ready=False), TODAY), OK, "stopped"),
-    "silent": (machine.embedded_server(server(ready=False), TODAY), PROBLEM, "does not answer"),
+    "silent": (
+        machine.embedded_server(server(ready=False), TODAY),
+        PROBLEM,
+        "does not answer: the server is recovering",
+    ),
     "in its own unit": (
         machine.embedded_server(server(unit="hlctl-postgres.service"), TODAY),
         OK,

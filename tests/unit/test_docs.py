@@ -42,7 +42,7 @@ def commands() -> dict[str, set[str]]:
 
 def known_line(line: str) -> bool:
     """Tell whether a command line names an existing command with existing options."""
-    words = line.split()[1:]
+    words = re.sub(r"(--log-level) \w+", r"\1", line).split()[1:]
     before = [word for word in words if word.startswith("-")]
     names = [word for word in words if not word.startswith("-")]
     for length in (2, 1):

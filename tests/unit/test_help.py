@@ -87,6 +87,32 @@ def test_options_alone_are_no_command(args: tuple[str, ...], words: str) -> None
     assert words in out + err
 
 
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("snapshot --quiet", "--quiet stands before the command"),
+        ("status -q", "-q stands before the command"),
+        ("db url --log-level debug", "--log-level stands before the command"),
+        ("status --jsn", "see `hlctl status --help`"),
+        ("db", "see `hlctl db --help`"),
+        ("db url extra", "see `hlctl db url --help`"),
+        ("nonsense", "see `hlctl --help`"),
+        ("--log-level loud status", "see `hlctl --help`"),
+    ],
+)
+def test_a_line_that_is_not_understood_leads_to_the_help_that_explains_it(line: str, remedy: str) -> None:
+    """That of hlctl itself does not list a command's options, and an option before the command is in no command's."""
+    code, out, err = run(*line.split())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.endswith(f"; {remedy}\n"), err
+
+
+def test_a_server_that_runs_already_is_no_lock() -> None:
+    """Who reads of a lock looks for another run."""
+    assert "75 a server already runs;" in epilog("db run")
+    assert "75 another run holds the lock;" in epilog("prune")
+
+
 def test_completing_loads_nothing_heavy() -> None:
     """It runs at every press of a key."""
     code, out, err = run(COMP_WORDS="hlctl d", COMP_CWORD="1", _HLCTL_COMPLETE="complete_bash")

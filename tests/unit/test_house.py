@@ -1,6 +1,7 @@
 """The house keeps its shape: imports go down the floors only, modules stay readable, tests say why."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,28 @@ def test_the_hosts_clock_is_asked_only_where_no_minute_is_decided() -> None:
         "hlctl.quiet",  # when something was told
         "hlctl.transport",  # a Retry-After that is a date, where the answer has no Date
     }
+
+
+def columns_of() -> list[tuple[str, str, str]]:
+    """Return of each query that says whose its columns are: the file, the module and the class."""
+    found = []
+    for file in sorted((PACKAGE.parent / "sql" / "queries").glob("*.sql")):
+        text = file.read_text().replace("\n--", "")
+        found += [(file.name, *names) for names in re.findall(r"\b[Cc]olumns are ([a-z.]+)\.([A-Z]\w*)'", text)]
+    return found
+
+
+@pytest.mark.parametrize(("file", "module", "name"), columns_of())
+def test_a_query_names_the_class_that_takes_its_columns(file: str, module: str, name: str) -> None:
+    """Where it is: who changes the one changes the other."""
+    tree = ast.parse(MODULES[f"hlctl.{module}"].read_text())
+    assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}, file
+
+
+def test_queries_name_their_classes_in_the_form_that_is_looked_for() -> None:
+    """A comment in other words would not be held to anything."""
+    texts = [file.read_text() for file in (PACKAGE.parent / "sql" / "queries").glob("*.sql")]
+    assert len(columns_of()) == sum(re.search(r"Columns are(?! those)", text) is not None for text in texts) > 0
 
 
 def test_every_test_says_why_it_exists() -> None:

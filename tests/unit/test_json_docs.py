@@ -195,7 +195,7 @@ def test_the_page_has_the_envelope() -> None:
     names = [row[0].strip("`") for row in contract.TABLES["Envelope"]]
     found = contract.check(document.document("db url", ExitCode.USAGE, None, CODES["usage"]("no")) + "\n", 2)
     assert list(found) == names
-    assert found["error"] == {"code": "usage", "message": "no", "remedy": "see `hlctl --help`"}
+    assert found["error"] == {"code": "usage", "message": "no", "remedy": "see `hlctl COMMAND --help`"}
     assert re.search(rf"Within `schema_version` {document.SCHEMA_VERSION} ", contract.PAGE)
 
 

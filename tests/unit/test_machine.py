@@ -68,6 +68,22 @@ def test_what_cron_passes_over_is_no_schedule(tmp_path: Path, name: str) -> None
     assert set(machine.schedules(tmp_path, systemd("inactive")).cron) == set()
 
 
+@pytest.mark.parametrize(
+    "end", ["", " >>/var/log/h", ">>/var/log/h 2>&1", "; true", "|logger", "&& true", "&", ")", "<&-"]
+)
+def test_a_command_ends_where_the_shell_ends_it(tmp_path: Path, end: str) -> None:
+    """Nobody need leave a blank before a redirection."""
+    cron_d(tmp_path, f"* * * * * hlctl /usr/bin/hlctl --quiet {{}}{end}\n")
+    assert set(machine.schedules(tmp_path, systemd("inactive")).cron) == {"snapshot", "refresh-universe"}
+
+
+@pytest.mark.parametrize("end", ["-old", "s", "/x", ".sh"])
+def test_another_word_is_no_command(tmp_path: Path, end: str) -> None:
+    """It starts something else."""
+    cron_d(tmp_path, f"* * * * * hlctl /usr/bin/hlctl {{}}{end}\n")
+    assert set(machine.schedules(tmp_path, systemd("inactive")).cron) == set()
+
+
 def test_the_crontab_that_is_shipped_is_understood(tmp_path: Path) -> None:
     """Both of its commands."""
     folder = tmp_path / "etc" / "cron.d"

@@ -13,12 +13,15 @@ MEMORIES = st.builds(
     Memory,
     since=st.datetimes(timezones=st.just(UTC)),
     told=st.frozensets(st.sampled_from(sorted(FAULTS)), min_size=1),
+    causes=st.frozensets(st.integers(0, 2**32 - 1), max_size=10),
 )
 ANYTHING = st.binary(max_size=200) | st.sampled_from(
     [
         b"null", b"[]", b"{}", b'{"since": "2026-01-06T20:44:00+00:00", "told": []}', b"[" * 5000,
         b'{"since": "2026-01-06T20:44:00", "told": [5]}', b'{"since": "yesterday", "told": [5]}',
         b'{"since": "2026-01-06T20:44:00Z", "told": [true]}', b'{"since": "2026-01-06T20:44:00Z", "told": [70]}',
+        b'{"since": "2026-01-06T20:44:00Z", "told": [5], "causes": ["x"]}',
+        b'{"since": "2026-01-06T20:44:00Z", "told": [5], "causes": 5}',
         b'{"since": 5, "told": [5]}', b'{"since": "2026-01-06T20:44:00Z", "told": 5}', b"\xff\xfe",
     ]
 )  # fmt: skip
@@ -44,6 +47,14 @@ def test_what_hlctl_has_not_written_is_no_memory(tmp_path: Path, content: bytes)
     place.path.write_bytes(content)
     place.path.chmod(0o600)
     assert place.recall() is None
+
+
+def test_a_memory_without_causes_is_one(tmp_path: Path) -> None:
+    """As hlctl wrote it before it kept them."""
+    place = Place(tmp_path, "snapshot", makes=False)
+    place.path.write_text('{"since": "2026-01-06T20:44:00+00:00", "told": [5, 6]}')
+    place.path.chmod(0o600)
+    assert place.recall() == Memory(datetime(2026, 1, 6, 20, 44, tzinfo=UTC), frozenset({5, 6}))
 
 
 def test_a_directory_is_made_only_where_it_may_be(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hlctl.errors import ExitCode
-from hlctl.outage import FAULTS, STATUS_CODES, Ending, Memory, Past, Word, judge
+from hlctl.outage import FAULTS, MOST_CAUSES, STATUS_CODES, Ending, Memory, Past, Word, cause_of, judge
 
 FIRST = datetime(2026, 1, 6, 20, 44, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -149,6 +149,41 @@ def test_a_minute_that_a_second_attempt_completes_ends_its_outage() -> None:
     for event in ("success", "partial", "partial", "success", "success"):
         host.run(FIRST, event)
     assert [(word, code) for _, word, code in host.said] == [(Word.FAULT, ExitCode.PARTIAL), (Word.GOOD_AGAIN, 0)]
+
+
+CAUSES = st.lists(st.sampled_from(["connection refused", "no answer in 5 s", "no answer in 7.1 s", "bad"]), max_size=30)
+
+
+@given(CAUSES)
+def test_each_cause_under_a_code_is_told_once_whatever_its_figures(causes: list[str]) -> None:
+    """A second one needs another hand; a figure that runs on is no other cause."""
+    memory, said = None, []
+    for number, words in enumerate(causes):
+        judged = judge(
+            Ending.FAULT, 5, past=None, memory=memory, is_recorded=False, now=FIRST, cause=cause_of(5, words)
+        )
+        memory = judged.memory
+        if judged.word is Word.FAULT:
+            said.append(number)
+    kinds = [words[:4] for words in causes]
+    assert said == [number for number, kind in enumerate(kinds) if kind not in kinds[:number]]
+
+
+def test_a_cause_that_is_ever_another_is_told_a_few_times_only() -> None:
+    """A message may repeat a stranger's words, which nobody has seen yet."""
+    memory, said = None, 0
+    for number in range(100):
+        words = f"{'x' * number} {number}"
+        judged = judge(
+            Ending.FAULT, 5, past=None, memory=memory, is_recorded=False, now=FIRST, cause=cause_of(5, words)
+        )
+        memory, said = judged.memory, said + (judged.word is Word.FAULT)
+    assert said == MOST_CAUSES
+
+
+def test_what_the_record_tells_has_no_cause() -> None:
+    """Every host reads the codes from it, and no words."""
+    assert [code for code in ExitCode if cause_of(code, "why") is not None] == [ExitCode.DATABASE, ExitCode.SETUP]
 
 
 @given(st.lists(EVENTS, max_size=30))
