@@ -489,7 +489,7 @@ def test_duckdb_reads_the_archive_as_one_table_with_the_pages_own_words(
     assert export().code == 0
     monkeypatch.chdir(archive.parent)
     conn = duckdb.connect()
-    assert conn.execute(block("duckdb")).fetchall() == rows(
+    assert conn.execute(block("<!-- run: duckdb -->")).fetchall() == rows(
         "SELECT snapshot_ts::date, asset::text, count(*), count(*) FILTER (WHERE position_szi IS NULL)"
         "  FROM wallet_snapshots c WHERE snapshot_ts < %s GROUP BY 1, c.asset ORDER BY 1, c.asset::text",
         TODAY,
@@ -505,7 +505,7 @@ def test_duckdb_reads_the_archive_as_one_table_with_the_pages_own_words(
         TODAY,
     )
     found: dict[str, Any] = {}
-    exec(block("pandas"), found)  # noqa: S102 - the page's own lines
+    exec(block("<!-- run: pandas -->"), found)  # noqa: S102 - the page's own lines
     assert found["cells"].num_rows == 90
 
 
@@ -520,7 +520,7 @@ def test_an_archive_of_csv_is_the_same_table_digit_for_digit_with_the_pages_own_
     assert export("--format", "parquet", "--dir", "other").code == 0
     monkeypatch.chdir(archive.parent)
     conn = duckdb.connect()
-    view = block("duckdb csv")
+    view = block("<!-- run: duckdb csv -->")
     conn.execute(view)
     parquet = "read_parquet('other/*/*.parquet', hive_partitioning = true)"
     sums = f"SELECT {', '.join(f'sum({name}), typeof(any_value({name}))' for name in NUMBERS)} FROM "  # noqa: S608 - names from above
@@ -548,15 +548,15 @@ def test_the_runs_beside_the_archive_tell_which_minutes_not_to_count_on(
     execute(database, "UPDATE ingest_runs SET status = 'failed' WHERE snapshot_ts = %s", second)
     assert export().code == 0
     monkeypatch.chdir(archive.parent)
-    psql(block("runs"), archive.parent, database)
-    found = duckdb.connect().execute(block("duckdb runs")).fetchall()
+    psql(block("<!-- run: runs -->"), archive.parent, database)
+    found = duckdb.connect().execute(block("<!-- run: duckdb runs -->")).fetchall()
     minutes = {FIRST: 1, BEFORE: 3, YESTERDAY: 3}
     assert found == [(day, asset, number) for day, number in minutes.items() for asset in ("BTC", "ETH", "HYPE")]
 
 
-def block(name: str) -> str:
-    """Return the page's block of this name."""
-    (found,) = re.findall(rf"<!-- run: {name} -->\n```\w+\n(.*?)```", PAGE, re.DOTALL)
+def block(mark: str) -> str:
+    """Return the page's block of this mark."""
+    (found,) = re.findall(rf"{mark}\n```\w+\n(.*?)```", PAGE, re.DOTALL)
     return str(found)
 
 
@@ -571,8 +571,8 @@ def restore(database: str, folder: Path, day: date) -> None:
     """Follow the page: DuckDB in the folder with the archive, then psql with the owner's URL."""
     import duckdb  # noqa: PLC0415 - may not be installed
 
-    duckdb.connect().execute(block("restore duckdb").replace("2026-01-05", str(day)))
-    psql(block("restore psql"), folder, database)
+    duckdb.connect().execute(block("<!-- run: restore duckdb -->").replace("2026-01-05", str(day)))
+    psql(block("<!-- run: restore psql -->"), folder, database)
 
 
 @NEEDS_DUCKDB
