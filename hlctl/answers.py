@@ -132,7 +132,8 @@ class ExportResult(Result):
     def exit_code(self) -> ExitCode:
         """Say whether a day is there with other cells, or cannot be there, or none of several days had any."""
         did = {day.did for day in self.days}
-        return ExitCode.FOUND if did & {"differs", "too_precise"} or did == {"empty"} else ExitCode.OK
+        is_found = did & {"differs", "incomplete", "too_precise"} or did == {"empty"}
+        return ExitCode.FOUND if is_found else ExitCode.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +143,13 @@ class ArchiveResult(Result):
     directory: Path
     days: Sequence[CheckedDay]  # oldest first
     missing: Sequence[date]  # days between them that were recorded, and not exported
+    no_days: Sequence[str]  # folders with something in them that are named like a day and are none
 
     @property
     def exit_code(self) -> ExitCode:
         """Say whether the check found something."""
-        return ExitCode.FOUND if self.missing or any(day.problems for day in self.days) else ExitCode.OK
+        is_found = self.missing or self.no_days or any(day.problems for day in self.days)
+        return ExitCode.FOUND if is_found else ExitCode.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,13 +57,25 @@ def file_of(directory: Path, manifest: Manifest) -> Path:
 
 def list_days(directory: Path) -> list[date]:
     """Return the days that have a folder with something in it, oldest first; raises ArchiveError."""
-    found = []
+    return sorted(day for day in _look(directory).values() if day)
+
+
+def list_no_days(directory: Path) -> list[str]:
+    """Return the folders with something in them that are named like a day and are none; raises ArchiveError."""
+    return sorted(name for name, day in _look(directory).items() if not day)
+
+
+def _look(directory: Path) -> dict[str, date | None]:
+    """Return the folders with something in them that are named like a day, and which day it is."""
+    found: dict[str, date | None] = {}
     with _explained(directory):
         for folder in directory.iterdir():
             if re.fullmatch(r"date=\d{4}-\d\d-\d\d", folder.name, re.ASCII) and _has_something(folder):
+                found[folder.name] = None
                 with suppress(ValueError):  # 2026-02-30 is no day, and no folder of ours
-                    found.append(date.fromisoformat(folder.name[5:]))
-    return sorted(day for day in found if day < date.max)  # which has no day after it, where it would end
+                    day = date.fromisoformat(folder.name[5:])
+                    found[folder.name] = day if day < date.max else None  # the last has no day after it, where it ends
+    return found
 
 
 def _has_something(folder: Path) -> bool:

@@ -7,6 +7,9 @@ import csv
 import gzip
 import hashlib
 import io
+import os
+import shlex
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -106,8 +109,19 @@ def read(kind: str, path: Path, *, progress: Callable[[int], None]) -> Content:
             found.rows += len(cells)
             progress(len(cells))
     except _UNREADABLE as exc:
-        raise ArchiveError(f"{path.name} cannot be read: {type(exc).__name__}") from None
+        raise ArchiveError(f"{path.name} cannot be read: {_reason(exc)}") from None
     return found
+
+
+def _reason(exc: Exception) -> str:
+    """Say why a file cannot be read, in no words of the file's."""
+    if isinstance(exc, OSError) and exc.errno:
+        return os.strerror(exc.errno)  # pyarrow's own words name the path
+    damaged = "its compressed data is damaged"
+    words = {
+        zlib.error: damaged, gzip.BadGzipFile: damaged, EOFError: "it ends too early", csv.Error: "it is no CSV"
+    }  # fmt: skip
+    return words.get(type(exc), type(exc).__name__)
 
 
 def fingerprint(*values: object) -> int:
@@ -185,7 +199,7 @@ def _pyarrow(module: str) -> Any:  # noqa: ANN401 - pyarrow has no types
     except ImportError:
         raise ConfigurationError(
             "Parquet files need pyarrow, which is not installed",
-            remedy="run `pip install 'hlctl[parquet]'`, or give --format csv",
+            remedy=f"run `{shlex.quote(sys.executable)} -m pip install pyarrow`, or give --format csv",
         ) from None
 
 

@@ -261,7 +261,10 @@ def prune(
     finish(ctx, job, as_json=as_json, is_answer=dry_run, is_scheduled=not dry_run)
 
 
-@app.command("export", epilog=ends("hlctl export --day 2026-01-06", ExitCode.FOUND, ExitCode.DATABASE, ExitCode.SETUP))
+@app.command(
+    "export",
+    epilog=ends("hlctl export --day 2026-01-06", ExitCode.FOUND, ExitCode.DATABASE, ExitCode.SETUP, ExitCode.BUSY),
+)
 def export(  # noqa: PLR0917 - typer's signature
     ctx: typer.Context,
     day: Annotated[str | None, typer.Option("--day", help="The day, as 2026-01-06.", metavar="DAY")] = None,
@@ -269,7 +272,7 @@ def export(  # noqa: PLR0917 - typer's signature
     last: Annotated[str | None, typer.Option("--to", help="The last of them.", metavar="DAY")] = None,
     kind: Annotated[
         Literal["parquet", "csv"],
-        typer.Option("--format", help="parquet needs pyarrow: pip install 'hlctl[parquet]'."),
+        typer.Option("--format", help="parquet needs pyarrow: pip install pyarrow."),
     ] = "parquet",
     directory: Annotated[Path, typer.Option("--dir", help="Where the archive is.", metavar="DIR")] = Path("archive"),
     force: Annotated[bool, typer.Option("--force", help="Replace a day that is there with other cells.")] = False,

@@ -182,8 +182,10 @@ class ExportedDay:
     """What became of a day that was to be exported."""
 
     day: date
-    did: str  # exported, unchanged, differs, empty, too_precise
+    did: str  # exported, unchanged, differs, incomplete, empty, too_precise
+    format: str  # of the file that is there, else the one asked for: parquet, csv
     rows: int
+    published: int  # cells, by its runs
     bytes: int  # of the file
 
 
@@ -193,5 +195,5 @@ class CheckedDay:
 
     day: date
     rows: int  # read from its file
-    against: str  # what it was compared with besides its manifest: cells, published, or files (nothing)
+    against: str  # besides its manifest: cells, published, unrecorded or files (nothing); unreadable: not even that
     problems: Sequence[str]

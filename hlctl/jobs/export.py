@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 
 from hlctl import access, archive, cellfile, days, db, migrate
@@ -11,7 +12,7 @@ from hlctl.answers import ArchiveResult, ExportResult
 from hlctl.archive import Manifest
 from hlctl.cellfile import Content, TooPreciseError, Written
 from hlctl.days import RecordedDay
-from hlctl.errors import ArchiveError, NoClusterError, UsageError
+from hlctl.errors import ArchiveError, ConfigurationError, NoClusterError, UsageError
 from hlctl.facts import CheckedDay, ExportedDay
 from hlctl.jobs.database import countdown, opened
 from hlctl.settings import Settings
@@ -50,7 +51,7 @@ def export(
             recorded = days.list_recorded(conn)
         chosen = _choose(recorded, first, last, directory)
         with archive.locked(directory):
-            total = _Total(sum(day.cells for day in recorded if day.day in chosen), progress)
+            total = _Total(sum(day.cells for day in chosen), progress)
             done = [_export(conn, directory, day, kind, force=force, progress=total.add) for day in chosen]
     return ExportResult(directory=directory.resolve(), format=kind, days=done)
 
@@ -85,41 +86,56 @@ def _day(word: str) -> date:
     raise UsageError(f"{word!r} is no day", remedy="write a day as 2026-01-06")
 
 
-def _choose(recorded: Sequence[RecordedDay], first: date | None, last: date | None, directory: Path) -> list[date]:
+def _choose(
+    recorded: Sequence[RecordedDay], first: date | None, last: date | None, directory: Path
+) -> list[RecordedDay]:
     """Return the days to export; raises UsageError if one is still to change."""
     if first is None or last is None:
         # A file without a manifest is of an export that was killed: that day is still lacking.
         named = archive.list_days(directory) if directory.exists() else []
         there = {day for day in named if archive.manifest_sha256(directory, day)}
-        return [day.day for day in recorded if day.is_final and not day.is_pruned and day.day not in there]
+        return [day for day in recorded if day.is_final and not day.is_pruned and day.day not in there]
     newest = max((day.day for day in recorded if day.is_final), default=None)
     if newest is None or last > newest:
         raise UsageError(
             f"{last} is no past day of the record",
             remedy=f"the newest whole day is {newest}" if newest else "there is no whole day yet",
         )
-    return [first] if first == last else [day.day for day in recorded if first <= day.day <= last]
+    found = [day for day in recorded if first <= day.day <= last]
+    return found or ([RecordedDay(first, cells=0, is_pruned=False, is_final=True)] if first == last else [])
 
 
 def _export(
-    conn: db.Connection, directory: Path, day: date, kind: str, *, force: bool, progress: Callable[[int], None]
+    conn: db.Connection,
+    directory: Path,
+    recorded: RecordedDay,
+    kind: str,
+    *,
+    force: bool,
+    progress: Callable[[int], None],
 ) -> ExportedDay:
+    day = recorded.day
+    done = partial(ExportedDay, day=day, published=recorded.cells)
     known, is_known = _known(directory, day)
     with archive.draft(directory, day, kind) as path:
         try:
             with _reading(conn), closing(days.copy_cells(conn, day)) as lines:
                 written = cellfile.write(kind, path, lines, progress=progress)
         except TooPreciseError:  # of this day alone: the others are not to wait for it for ever
-            return ExportedDay(day=day, did="too_precise", rows=0, bytes=0)
-        if written.rows == 0:
-            return ExportedDay(day=day, did="empty", rows=0, bytes=0)
+            return done(did="too_precise", format=kind, rows=0, bytes=0)
+        if written.rows == 0 and (recorded.is_pruned or not recorded.cells):
+            return done(did="empty", format=kind, rows=0, bytes=0)
+        if written.rows != recorded.cells:  # somebody changed the record, or this role may not see all of it
+            return done(did="incomplete", format=kind, rows=written.rows, bytes=0)
         is_linked = known is not None and (not force or known.previous == archive.link(directory, day))
-        if known and is_linked and _is_same(directory, known, kind, path, written):
-            return ExportedDay(day=day, did="unchanged", rows=known.rows, bytes=known.bytes)
+        is_wanted = is_linked and not (force and known and known.kind != kind)
+        if known and is_wanted and _is_same(directory, known, kind, path, written):
+            return done(did="unchanged", format=known.kind, rows=known.rows, bytes=known.bytes)
         if is_known and not force:
-            return ExportedDay(day=day, did="differs", rows=written.rows, bytes=path.stat().st_size)
+            there = known.kind if known else kind
+            return done(did="differs", format=there, rows=written.rows, bytes=path.stat().st_size)
         kept = archive.keep(directory, day, kind, path, written)
-    return ExportedDay(day=day, did="exported", rows=kept.rows, bytes=kept.bytes)
+    return done(did="exported", format=kind, rows=kept.rows, bytes=kept.bytes)
 
 
 @contextmanager
@@ -131,18 +147,20 @@ def _reading(conn: db.Connection) -> Iterator[None]:
 
 
 def _is_same(directory: Path, known: Manifest, kind: str, path: Path, written: Written) -> bool:
-    """Tell whether the day's file has the cells of a draft; its bytes may be another pyarrow's."""
-    if (known.kind, known.content_sha256) != (kind, written.content_sha256) or not archive.is_whole(directory, known):
+    """Tell whether the day's file has the cells of a draft; it may be of the other format, or another pyarrow's."""
+    if known.content_sha256 != written.content_sha256 or not archive.is_whole(directory, known):
         return False
     if archive.sha256(path) == known.sha256:
         return True
     try:
         there, draft = (
-            cellfile.read(kind, file, progress=lambda _cells: None)
-            for file in (archive.file_of(directory, known), path)
+            cellfile.read(of, file, progress=lambda _cells: None)
+            for of, file in ((known.kind, archive.file_of(directory, known)), (kind, path))
         )
     except ArchiveError:
         return False
+    except ConfigurationError:  # Parquet is there and pyarrow is not, so its manifest is all there is to go by
+        return True
     return there == draft
 
 
@@ -178,7 +196,8 @@ def verify(
                 recorded = {day.day for day in days.list_recorded(conn)}
             missing = sorted(day for day in recorded - set(archived) if chosen[0] < day < chosen[-1])
         checked = [_check(conn, directory, day, archived, progress=total.add) for day in chosen]
-    return ArchiveResult(directory=directory.resolve(), days=checked, missing=missing)
+    no_days = archive.list_no_days(directory) if first is last is None else []
+    return ArchiveResult(directory=directory.resolve(), days=checked, missing=missing, no_days=no_days)
 
 
 @contextmanager
@@ -194,7 +213,7 @@ def _database(settings: Settings) -> Iterator[db.Connection | None]:
 def _check(
     conn: db.Connection | None, directory: Path, day: date, archived: Sequence[date], *, progress: Callable[[int], None]
 ) -> CheckedDay:
-    against, rows = "files", 0
+    against, rows, problems = "unreadable", 0, list[str]()
     try:
         manifest = archive.read_manifest(directory, day)
         if manifest is None:
@@ -203,7 +222,7 @@ def _check(
         if not archive.is_whole(directory, manifest):
             problems.append(f"{manifest.file} is missing, or not what its manifest says")
         content = cellfile.read(manifest.kind, archive.file_of(directory, manifest), progress=progress)
-        rows = content.rows
+        against, rows = "files", content.rows
         if (content.rows, len(content.minutes)) != (manifest.rows, manifest.minutes):
             problems.append(f"{content.rows} rows and {len(content.minutes)} minutes, the manifest says otherwise")
         if conn is not None:
@@ -211,7 +230,7 @@ def _check(
                 against, found = _compare(conn, day, content)
             problems += found
     except ArchiveError as exc:
-        problems = [str(exc)]
+        problems.append(str(exc))
     return CheckedDay(day=day, rows=rows, against=against, problems=problems)
 
 
@@ -235,6 +254,8 @@ def _check_link(directory: Path, manifest: Manifest, archived: Sequence[date]) -
 def _compare(conn: db.Connection, day: date, content: Content) -> tuple[str, list[str]]:
     """Compare what a file says with what was published, and with the cells where they are still there."""
     published, stored = days.list_published(conn, day), days.fingerprint_cells(conn, day)
+    if not published and not stored:  # no comparison, which would find fault with everything
+        return "unrecorded", ["this database has no record of that day; is it the right one?"]
     problems = _minutes(
         "not as it was published",
         (

@@ -29,15 +29,18 @@ def exported(result: ExportResult) -> list[Block]:
         return [f"nothing to export: {clean(str(result.directory))} has every whole day of the record"]
     words = {
         "exported": "{rows:,} cells, {size}",
-        "unchanged": "is there already, with the same cells",
+        "unchanged": "is there already{other}, with the same cells",
         "differs": "is there with other cells, and left as it is; --force replaces it",
+        "incomplete": "{rows:,} cells could be read and {published:,} were published: not exported",
         "empty": "has no cells in the database",
         "too_precise": f"has a number with more than {DECIMALS} decimals, which no column of these Parquet files holds;"
         " --format csv keeps every digit, in another --dir",
     }
-    lines: list[Block] = [
-        f"{day.day}  {words[day.did].format(rows=day.rows, size=size(day.bytes))}" for day in result.days
-    ]
+    lines: list[Block] = []
+    for day in result.days:
+        other = "" if day.format == result.format else f" as {day.format}"
+        said = words[day.did].format(rows=day.rows, published=day.published, size=size(day.bytes), other=other)
+        lines.append(f"{day.day}  {said}")
     return [*lines, f"in {clean(str(result.directory))}"]
 
 
@@ -46,14 +49,21 @@ def checked(result: ArchiveResult) -> list[Block]:
     ways = {
         "cells": "compared with the database",
         "published": "pruned from the database, compared with what was published then",
+        "unrecorded": "compared with its manifest only",
         "files": "compared with its manifest only, for there is no database",
     }
     lines: list[Block] = []
     for day in result.days:
-        lines.append(f"{day.day}  {day.rows:,} cells, {ways[day.against]}{'' if day.problems else ': as recorded'}")
+        if day.against == "unreadable":
+            lines.append(f"{day.day}  cannot be read, and was compared with nothing")
+        else:
+            lines.append(f"{day.day}  {day.rows:,} cells, {ways[day.against]}{'' if day.problems else ': as recorded'}")
         lines += [f"  {clean(problem)}" for problem in day.problems]
     lines += [f"{day}  was recorded, and is not in the archive" for day in result.missing]
-    found = len(result.missing) + sum(len(day.problems) for day in result.days)
+    lines += [
+        f"{clean(name)}  is no day, and not hlctl's; who reads all folders reads it too" for name in result.no_days
+    ]
+    found = len(result.missing) + len(result.no_days) + sum(len(day.problems) for day in result.days)
     return [*lines, f"{_days(len(result.days))} of {clean(str(result.directory))}: {found or 'nothing'} found"]
 
 

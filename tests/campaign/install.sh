@@ -171,6 +171,12 @@ inside sh -ec '
   if systemctl is-failed -q hlctl-postgres.service hlctl-snapshot.service hlctl-refresh-universe.service; then exit 1; fi
 ' || fail "the units"
 
+follow "An archive before days are dropped"
+echo HLCTL_RETENTION_DAYS=30 >>"$root/etc/hlctl/hlctl.env"
+inside systemctl start hlctl-prune.service || fail "an export and a prune after it"
+inside test -d /var/lib/hlctl/archive || fail "the sandbox kept the export from its folder"
+sed -i /^HLCTL_RETENTION_DAYS=/d "$root/etc/hlctl/hlctl.env"
+
 # A new version is the old one with another number.
 sed -i 's/^__version__ = "\(.*\)"$/__version__ = "\1.post1"/' "$root/root/hlctl/hlctl/__init__.py"
 new_session

@@ -7,6 +7,7 @@ message begins and ends, so that it can also do so at the n-th message of either
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -119,6 +120,7 @@ class Proxy:
     port: int = 5432
     connections: int = 0
     silent: bool = False
+    delay: float = 0.0  # seconds before each piece of what the server says
     messages: list[Message] = field(default_factory=list)
     """All that was passed on, in order."""
     _rules: list[tuple[bytes, Deed]] = field(default_factory=list)
@@ -173,6 +175,8 @@ class Proxy:
                     continue
                 if side == "server" and pair.swallow:
                     break
+                if side == "server" and self.delay:
+                    time.sleep(self.delay)
                 self._pass_on(pair, side, data, sink)
         if not (pair.silent or self.silent):
             if side == "server":
@@ -191,6 +195,9 @@ class Proxy:
                 if pair.is_closed:  # the other side's thread has cut it: what nobody gets does not count
                     return
                 self.messages.append(message)
+                if not self._points:  # and nobody counts: a day of cells is hundreds of thousands
+                    passed += message.data
+                    continue
                 point = Point(side, sum(said.side == side for said in self.messages))
                 for place in (point._replace(within=True), point):
                     if deed := self._points.pop(place, None):

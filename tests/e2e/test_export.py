@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -24,6 +25,7 @@ from hlctl import sim
 from tests.conftest import clean_environment
 from tests.e2e.conftest import Hlctl, M, Ran, on_a_terminal
 from tests.e2e.oracle import Rows, universe
+from tests.e2e.proxy import proxied
 from tests.e2e.record import fill
 from tests.e2e.servers import folder_of_psql
 from tests.e2e.test_oddities import steady
@@ -268,6 +270,72 @@ def test_a_day_with_other_cells_is_not_replaced_unless_forced(
     assert export(*args).out.startswith(f"{YESTERDAY}  is there already, with the same cells\n")
 
 
+def test_half_a_day_replaces_no_whole_one(export: Callable[..., Ran], archive: Path, database: str) -> None:
+    """Not even by force: what was published is more than what is left."""
+    assert export("--format", "csv").code == 0
+    before = files(archive)
+    execute(database, "DELETE FROM wallet_snapshots WHERE asset = 'BTC' AND snapshot_ts::date = %s", BEFORE)
+    for args in ((), ("--force",)):
+        ran = export("--day", str(BEFORE), "--format", "csv", "--json", *args)
+        assert (ran.code, ran.document["result"]["days"]) == (
+            1,
+            [{"day": str(BEFORE), "did": "incomplete", "format": "csv", "rows": 60, "published": 90, "bytes": 0}],
+        )
+        assert files(archive) == before
+
+
+def test_a_day_with_more_cells_than_were_published_or_partly_pruned_is_left_out_too(
+    export: Callable[..., Ran], archive: Path, database: str
+) -> None:
+    """Neither is what was published, and `--verify` would say so of the file."""
+    first, pruned = (datetime(day.year, day.month, day.day, 23, 50, tzinfo=UTC) for day in (BEFORE, YESTERDAY))
+    execute(database, "UPDATE ingest_runs SET rows_written = 29 WHERE snapshot_ts = %s", first)
+    execute(database, "UPDATE ingest_runs SET pruned_at = now() WHERE snapshot_ts = %s", pruned)
+    execute(database, "DELETE FROM wallet_snapshots WHERE snapshot_ts = %s", pruned)
+    ran = export("--from", str(FIRST), "--to", str(YESTERDAY), "--format", "csv", "--json")
+    found = {day["day"]: (day["did"], day["rows"], day["published"]) for day in ran.document["result"]["days"]}
+    assert (ran.code, found) == (1, {
+        str(FIRST): ("exported", 90, 90),
+        str(BEFORE): ("incomplete", 90, 89),
+        str(YESTERDAY): ("incomplete", 60, 90),
+    })  # fmt: skip
+    assert [path.name for path in archive.iterdir()] == [f"date={FIRST}"]
+
+
+@NEEDS_PYARROW
+def test_a_day_that_is_there_in_the_other_format_has_the_same_cells_and_is_left_as_it_is(
+    export: Callable[..., Ran], archive: Path, database: str
+) -> None:
+    """Nothing is wrong, with a day named or without; who wants the other format says so."""
+    assert export("--format", "csv").code == 0
+    before = files(archive)
+    assert export().code == 0
+    ran = export("--day", str(BEFORE))
+    assert (ran.code, ran.out.splitlines()[0]) == (0, f"{BEFORE}  is there already as csv, with the same cells")
+    (day,) = export("--day", str(BEFORE), "--json").document["result"]["days"]
+    assert (day["did"], day["format"], day["rows"]) == ("unchanged", "csv", 90)
+    assert files(archive) == before
+    edit(database, "margin_used = 3", YESTERDAY)
+    assert "is there with other cells" in export("--day", str(YESTERDAY)).out
+    assert export("--day", str(BEFORE), "--force").code == 0
+    assert list(files(archive / f"date={BEFORE}")) == ["_manifest.json", "cells.parquet"]
+    assert export("--day", str(BEFORE), "--format", "csv").out.startswith(f"{BEFORE}  is there already as parquet, ")
+    forge(archive, FIRST, lambda text: text.replace("-35.0,", "-35.1,", 1))
+    assert "is there with other cells" in export("--day", str(FIRST)).out, "whatever its manifest says of them"
+
+
+def test_without_pyarrow_what_is_there_as_parquet_is_told_by_its_manifest(
+    export: Callable[..., Ran], without_pyarrow: str
+) -> None:
+    """It cannot be read, and is no reason not to look at the other days."""
+    if not _is_installed("pyarrow"):
+        pytest.skip("pyarrow is not installed")
+    assert export("--day", str(BEFORE)).code == 0
+    ran = export("--from", str(BEFORE), "--to", str(YESTERDAY), "--format", "csv", PYTHONPATH=without_pyarrow)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith(f"{BEFORE}  is there already as parquet, with the same cells\n{YESTERDAY}  90 cells")
+
+
 @NEEDS_PYARROW
 def test_more_decimals_than_parquet_holds_are_refused_and_csv_keeps_them(
     export: Callable[..., Ran], archive: Path, database: str, rows: Rows
@@ -286,21 +354,29 @@ def test_more_decimals_than_parquet_holds_are_refused_and_csv_keeps_them(
     shutil.rmtree(archive)
     assert export("--day", str(BEFORE), "--format", "csv").code == 0
     assert in_file(archive / f"date={BEFORE}" / "cells.csv.gz") == stored(rows, BEFORE)
+    assert export().code == 0, "it is there, and the others are Parquet"
+    assert export().out.startswith("nothing to export")
 
 
-def test_without_pyarrow_parquet_says_what_to_install_and_csv_works(
-    export: Callable[..., Ran], archive: Path, tmp_path: Path
-) -> None:
-    """It is an extra."""
+@pytest.fixture
+def without_pyarrow(tmp_path: Path) -> str:
+    """Return a PYTHONPATH with which pyarrow is not installed."""
     shadow = tmp_path / "shadow"
     shadow.mkdir()
     (shadow / "pyarrow.py").write_text("raise ImportError")
-    ran = export(PYTHONPATH=str(shadow))
+    return str(shadow)
+
+
+def test_without_pyarrow_parquet_says_what_to_install_and_csv_works(
+    export: Callable[..., Ran], archive: Path, without_pyarrow: str
+) -> None:
+    """It is an extra. The command is one that works wherever hlctl came from."""
+    ran = export(PYTHONPATH=without_pyarrow)
     assert (ran.code, ran.out, ran.err.count("\n")) == (6, "", 1)
-    assert "pip install 'hlctl[parquet]'" in ran.err
+    assert f"run `{sys.executable} -m pip install pyarrow`" in ran.err
     assert not archive.exists()
-    assert export("--format", "csv", PYTHONPATH=str(shadow)).code == 0
-    assert export("--verify", PYTHONPATH=str(shadow)).code == 0
+    assert export("--format", "csv", PYTHONPATH=without_pyarrow).code == 0
+    assert export("--verify", PYTHONPATH=without_pyarrow).code == 0
 
 
 @pytest.mark.parametrize("kind", formats())
@@ -324,6 +400,35 @@ def test_an_export_ended_in_the_middle_leaves_no_final_name(
         assert (process.returncode, files(archive)) == (143, {})
     assert export(*args).code == 0
     assert list(files(archive / f"date={BEFORE}")) == ["_manifest.json", NAMES[kind]]
+
+
+def test_an_export_that_is_terminated_while_its_file_grows_is_gone_within_seconds(
+    with_universe: Hlctl, database: str, archive: Path, rows: Rows
+) -> None:
+    """In the middle of a day, and of a stream of cells that the server goes on sending."""
+    fill(database, BEFORE, minutes=1440, at=datetime.min.time())
+    more = "SELECT (jsonb_populate_record(c, jsonb_build_object('wallet_id', wallet_id + 1000 * n))).*"
+    more += " FROM wallet_snapshots c CROSS JOIN generate_series(1, 4) AS n"
+    addresses = "SELECT wallet_id + 1000 * n, '0x' || lpad((wallet_id + 1000 * n)::text, 40, '0')"
+    addresses += " FROM wallets CROSS JOIN generate_series(1, 4) AS n"
+    execute(database, f"INSERT INTO wallets (wallet_id, address) OVERRIDING SYSTEM VALUE {addresses}")
+    execute(database, f"INSERT INTO wallet_snapshots {more}")
+    execute(database, "UPDATE ingest_runs SET rows_written = 150, fingerprint = NULL")
+    args = ("export", "--day", str(BEFORE), "--format", "csv")
+    draft = archive / f"date={BEFORE}" / ".cells.csv.gz.tmp"
+    with proxied(database) as proxy:
+        proxy.delay = 0.02
+        process = with_universe.start(*args, HLCTL_DATABASE_URL=proxy.url)
+        while not (draft.exists() and draft.stat().st_size > 100_000):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(timeout=20) == 143
+    assert files(archive) == {}
+    assert rows("SELECT FROM pg_stat_activity WHERE query LIKE 'COPY%' AND state = 'active'") == []
+    ran = with_universe(*args)
+    assert (ran.code, ran.out.splitlines()[0].partition(",")[0]) == (0, f"{BEFORE}  216")
+    assert with_universe("export", "--verify").code == 0
 
 
 def test_what_exports_that_were_killed_left_of_other_days_is_swept(export: Callable[..., Ran], archive: Path) -> None:
@@ -383,9 +488,8 @@ def test_duckdb_reads_the_archive_as_one_table_with_the_pages_own_words(
 
     assert export().code == 0
     monkeypatch.chdir(archive.parent)
-    (statement,) = re.findall(r"<!-- run: duckdb -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
     conn = duckdb.connect()
-    assert conn.execute(statement).fetchall() == rows(
+    assert conn.execute(block("<!-- run: duckdb -->")).fetchall() == rows(
         "SELECT snapshot_ts::date, asset::text, count(*), count(*) FILTER (WHERE position_szi IS NULL)"
         "  FROM wallet_snapshots c WHERE snapshot_ts < %s GROUP BY 1, c.asset ORDER BY 1, c.asset::text",
         TODAY,
@@ -400,41 +504,75 @@ def test_duckdb_reads_the_archive_as_one_table_with_the_pages_own_words(
         + "wallet_snapshots WHERE snapshot_ts < %s",
         TODAY,
     )
-    (block,) = re.findall(r"<!-- run: pandas -->\n```python\n(.*?)```", PAGE, re.DOTALL)
     found: dict[str, Any] = {}
-    exec(block, found)  # noqa: S102 - the page's own lines
+    exec(block("<!-- run: pandas -->"), found)  # noqa: S102 - the page's own lines
     assert found["cells"].num_rows == 90
 
 
 @NEEDS_DUCKDB
-def test_duckdb_reads_an_archive_of_csv_too(
-    export: Callable[..., Ran], archive: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
+def test_an_archive_of_csv_is_the_same_table_digit_for_digit_with_the_pages_own_words(
+    export: Callable[..., Ran], archive: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the other call that the page gives; an empty field is no zero there either."""
+    """Left to guess, DuckDB makes doubles of the numbers; an empty field is no zero there either."""
     import duckdb  # noqa: PLC0415 - may not be installed
 
     assert export("--format", "csv").code == 0
+    assert export("--format", "parquet", "--dir", "other").code == 0
     monkeypatch.chdir(archive.parent)
-    (statement,) = re.findall(r"<!-- run: duckdb -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
-    (read_csv,) = re.findall(r"^`(read_csv\(.*?\))` reads CSV", PAGE, re.MULTILINE)
-    found = duckdb.connect().execute(re.sub(r"read_parquet\(.*?\)", read_csv, statement)).fetchall()
-    assert found == rows(
-        "SELECT snapshot_ts::date, asset::text, count(*), count(*) FILTER (WHERE position_szi IS NULL)"
-        "  FROM wallet_snapshots c WHERE snapshot_ts < %s GROUP BY 1, c.asset ORDER BY 1, c.asset::text",
-        TODAY,
-    )  # fmt: skip
+    conn = duckdb.connect()
+    view = block("<!-- run: duckdb csv -->")
+    conn.execute(view)
+    parquet = "read_parquet('other/*/*.parquet', hive_partitioning = true)"
+    sums = f"SELECT {', '.join(f'sum({name}), typeof(any_value({name}))' for name in NUMBERS)} FROM "  # noqa: S608 - names from above
+    assert conn.execute(sums + "cells").fetchall() == conn.execute(sums + parquet).fetchall()
+    for one, other in (("cells", parquet), (parquet, "cells")):
+        assert conn.execute(f"SELECT * FROM {one} EXCEPT ALL SELECT * FROM {other}").fetchall() == []  # noqa: S608 - names from above
+    assert conn.execute("SELECT count(*), count(position_szi) FROM cells").fetchall() == [(270, 243)]
+    edit(database, "position_szi = 123456789012345.123456789012345678", YESTERDAY)
+    assert export("--format", "csv", "--day", str(YESTERDAY), "--force").code == 0
+    conn.execute(view.replace("VIEW cells", "VIEW finer").replace("DECIMAL(25, 10)", "DECIMAL(33, 18)"))
+    assert conn.execute("SELECT DISTINCT position_szi FROM finer WHERE position_szi > 1e14").fetchall() == [
+        (Decimal("123456789012345.123456789012345678"),)
+    ]
+
+
+@NEEDS_DUCKDB
+def test_the_runs_beside_the_archive_tell_which_minutes_not_to_count_on(
+    export: Callable[..., Ran], archive: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files do not: a minute of one answer for everybody looks like any other."""
+    import duckdb  # noqa: PLC0415 - may not be installed
+
+    first, second = (datetime(FIRST.year, FIRST.month, FIRST.day, 23, 50 + number, tzinfo=UTC) for number in (0, 1))
+    execute(database, "UPDATE ingest_runs SET suspect = '{mass_zero,same_answer}' WHERE snapshot_ts = %s", first)
+    execute(database, "UPDATE ingest_runs SET status = 'failed' WHERE snapshot_ts = %s", second)
+    assert export().code == 0
+    monkeypatch.chdir(archive.parent)
+    psql(block("<!-- run: runs -->"), archive.parent, database)
+    found = duckdb.connect().execute(block("<!-- run: duckdb runs -->")).fetchall()
+    minutes = {FIRST: 1, BEFORE: 3, YESTERDAY: 3}
+    assert found == [(day, asset, number) for day, number in minutes.items() for asset in ("BTC", "ETH", "HYPE")]
+
+
+def block(mark: str) -> str:
+    """Return the page's block of this mark."""
+    (found,) = re.findall(rf"{mark}\n```\w+\n(.*?)```", PAGE, re.DOTALL)
+    return str(found)
+
+
+def psql(script: str, folder: Path, database: str) -> None:
+    """Run a script of the page in a folder."""
+    argv = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d", database]
+    path = f"{folder_of_psql()}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(argv, input=script, cwd=folder, env=clean_environment(PATH=path), check=True, text=True, timeout=60)
 
 
 def restore(database: str, folder: Path, day: date) -> None:
     """Follow the page: DuckDB in the folder with the archive, then psql with the owner's URL."""
     import duckdb  # noqa: PLC0415 - may not be installed
 
-    (unpack,) = re.findall(r"<!-- run: restore duckdb -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
-    (script,) = re.findall(r"<!-- run: restore psql -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
-    duckdb.connect().execute(unpack.replace("2026-01-05", str(day)))
-    argv = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d", database]
-    path = f"{folder_of_psql()}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(argv, input=script, cwd=folder, env=clean_environment(PATH=path), check=True, text=True, timeout=60)
+    duckdb.connect().execute(block("<!-- run: restore duckdb -->").replace("2026-01-05", str(day)))
+    psql(block("<!-- run: restore psql -->"), folder, database)
 
 
 @NEEDS_DUCKDB
@@ -515,6 +653,8 @@ def enumerate_from(minute: datetime, *each: dict[Any, sim.Fault]) -> list[tuple[
 
 # ---- verification
 
+UNRECORDED = "this database has no record of that day; is it the right one?"
+
 
 def verify(export: Callable[..., Ran], code: int) -> dict[str, list[str]]:
     """Verify the whole archive, and return what was found of each day."""
@@ -556,9 +696,10 @@ def test_a_file_that_is_cut_changed_or_gone_is_found(export: Callable[..., Ran],
         file.write_bytes(content)
         found = verify(export, 1)
         assert list(found) == [str(BEFORE)]
-        assert broken in found[str(BEFORE)] or "cannot be read" in found[str(BEFORE)][0]
+        assert found[str(BEFORE)][0] == broken
     file.unlink()
-    assert list(verify(export, 1)) == [str(BEFORE)]
+    gone = f"{NAMES[kind]} cannot be read: No such file or directory"
+    assert verify(export, 1) == {str(BEFORE): [broken, gone]}
     assert export("--day", str(BEFORE), "--format", kind).code == 1
     assert export("--day", str(BEFORE), "--format", kind, "--force").code == 0
     assert verify(export, 0) == {}
@@ -625,7 +766,50 @@ def test_an_edited_database_is_found(export: Callable[..., Ran], database: str) 
     execute(database, "DELETE FROM wallet_snapshots WHERE snapshot_ts::date = %s", BEFORE)
     assert list(verify(export, 1)) == [str(BEFORE)], "gone, and not pruned"
     execute(database, "DELETE FROM ingest_runs WHERE snapshot_ts::date = %s", BEFORE)
-    assert "not as it was published" in verify(export, 1)[str(BEFORE)][0]
+    assert verify(export, 1) == {str(BEFORE): [UNRECORDED]}
+
+
+def test_a_database_that_knows_nothing_of_a_day_accuses_nobody(
+    export: Callable[..., Ran], with_universe: Hlctl, archive: Path, empty_database: str
+) -> None:
+    """A new one, or another one's: it has nothing to compare with, and that is what has to be said."""
+    assert export("--format", "csv").code == 0
+    assert with_universe("init-db", HLCTL_DATABASE_URL=empty_database).code == 0
+    ran = export("--verify", HLCTL_DATABASE_URL=empty_database)
+    assert (ran.code, ran.err) == (1, "")
+    assert ran.out.splitlines() == [
+        line
+        for day in (FIRST, BEFORE, YESTERDAY)
+        for line in (f"{day}  90 cells, compared with its manifest only", f"  {UNRECORDED}")
+    ] + [f"3 days of {archive}: 3 found"]
+
+
+def test_what_is_unreadable_is_said_to_be_just_that(export: Callable[..., Ran], archive: Path) -> None:
+    """And not to have been compared with anything; a folder of no day would be read with the others."""
+    assert export("--format", "csv").code == 0
+    broken = "cells.csv.gz is missing, or not what its manifest says"
+    spoilt, cut = (archive / f"date={day}" / "cells.csv.gz" for day in (FIRST, BEFORE))
+    whole = spoilt.read_bytes()
+    spoilt.write_bytes(whole[:10] + b"\xff" * 20 + whole[30:])
+    cut.write_bytes(cut.read_bytes()[:-20])
+    (archive / "date=2026-02-30").mkdir()
+    (archive / "date=2026-02-31").mkdir()
+    (archive / "date=2026-02-30" / "cells.csv.gz").touch()
+    ran = export("--verify")
+    assert (ran.code, ran.err) == (1, "")
+    assert ran.out.splitlines() == [
+        f"{FIRST}  cannot be read, and was compared with nothing",
+        f"  {broken}",
+        "  cells.csv.gz cannot be read: its compressed data is damaged",
+        f"{BEFORE}  cannot be read, and was compared with nothing",
+        f"  {broken}",
+        "  cells.csv.gz cannot be read: it ends too early",
+        f"{YESTERDAY}  90 cells, compared with the database: as recorded",
+        "date=2026-02-30  is no day, and not hlctl's; who reads all folders reads it too",
+        f"3 days of {archive}: 5 found",
+    ]
+    assert export("--verify", "--day", str(YESTERDAY)).code == 0, "it was asked about this one alone"
+    assert export("--verify", "--json").document["result"]["no_days"] == ["date=2026-02-30"]
 
 
 def test_a_day_that_is_taken_away_is_found(export: Callable[..., Ran], archive: Path) -> None:

@@ -154,6 +154,50 @@ def test_a_service_is_locked_up(service: Path, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout[-300:] + ran.stderr
 
 
+DROP_IN = re.findall(r"cat >/etc/systemd/system/(\S+) <<'END'\n(.*?)\nEND\n", INSTALLATION, re.DOTALL)
+
+
+def test_the_drop_in_of_the_installation_page_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    """An operator learns of a misspelt one when the days are gone."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed: nobody reads the drop-in as systemd does")
+    units = tmp_path / "etc/systemd/system"
+    shutil.copytree(ROOT / "systemd", units)
+    for path, text in DROP_IN:
+        (units / path).parent.mkdir()
+        (units / path).write_text(text + "\n")
+    (tmp_path / "bin").mkdir()
+    shutil.copy("/bin/sh", tmp_path / "bin")
+    command = [analyze, "verify", "--man=no", "--recursive-errors=no", f"--root={tmp_path}", "hlctl-prune.service"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert [line for line in ran.stderr.splitlines() if "hlctl-prune" in line] == []
+    assert [path for path, _ in DROP_IN] == ["hlctl-prune.service.d/export.conf"]
+
+
+@pytest.mark.parametrize("code", [ExitCode.OK, ExitCode.FOUND, ExitCode.BUSY])
+@pytest.mark.parametrize("scheduler", ["systemd", "cron"])
+def test_nothing_is_pruned_where_the_export_before_it_did_not_end_well(
+    scheduler: str, code: ExitCode, tmp_path: Path
+) -> None:
+    """What prune drops is in the archive or nowhere."""
+    (_, drop_in), *_rest = DROP_IN
+    lines = {
+        "systemd": re.findall(r"^ExecStart=/bin/sh -c '(.*)'$", drop_in, re.MULTILINE),
+        "cron": re.findall(r"^37 3 \* \* \*  hlctl  systemctl .*? \|\| (.*)$", INSTALLATION, re.MULTILINE),
+    }
+    (line,) = lines[scheduler]
+    stub = tmp_path / "hlctl"
+    stub.write_text(f'#!/bin/sh\necho "$2"\n[ "$2" = prune ] || exit {code.value}\n')
+    stub.chmod(0o755)
+    ran = subprocess.run(
+        ["sh", "-c", line.replace("/opt/hlctl/bin/hlctl", str(stub))], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == code
+    assert ran.stdout.split() == (["export", "prune"] if code is ExitCode.OK else ["export"])
+    assert all(known_line(command) for command in re.findall(r"/opt/hlctl/bin/(hlctl [^&;]*)", line))
+
+
 def test_what_was_told_of_a_failure_is_told_to_be_over_once() -> None:
     """The flag that the one leaves is what the other waits for and takes away, each once it has told somebody."""
     failure, recovery = (unit.read_text().splitlines() for unit in HOOKS)

@@ -63,6 +63,20 @@ def test_the_help_shows_that_end() -> None:
     assert "Example: hlctl --quiet snapshot" in out
 
 
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_the_help_of_a_command_shows_its_words_as_they_are_written(name: str) -> None:
+    """What stands in brackets is markup to the library that prints it, unless it is escaped, and vanishes."""
+    command: Any = typer.main.get_group(app)
+    for word in name.split():
+        command = command.commands[word]
+    words = [command.help, command.epilog, *(parameter.help for parameter in command.params if not parameter.hidden)]
+    code, out, _ = run(*name.split(), "--help")
+    assert code == 0
+    shown = re.sub(r"[\s│]+", "", out)
+    for text in filter(None, words):
+        assert re.sub(r"\s+", "", text.replace("\\[", "[")) in shown
+
+
 def test_the_version_is_one_line_or_a_document() -> None:
     """In either order, and `version` says the same; without a library that talks to anybody."""
     code, out, err = run("--version")
