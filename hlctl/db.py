@@ -255,8 +255,8 @@ def explain(exc: psycopg.Error) -> str:
     return _cause(str(exc))
 
 
-def remedy(exc: psycopg.Error) -> str:
-    """Say what helps against an error whose own words do not; empty if there is nothing to add."""
+def advice(exc: psycopg.Error) -> str:
+    """Return what can be done about what the server says in a session, where its words do not tell; else empty."""
     if exc.diag.source_function == "check_enable_rls":  # its message may be in any language
         return "row level security would hide a part of the record: ALTER ROLE ... BYPASSRLS, or take the policies away"
     return ""

@@ -40,7 +40,7 @@ def opened(settings: Settings, *, create: bool, left: Callable[[], float] | None
             conn.left = left
             yield conn
     except db.UNUSABLE as exc:
-        raise DatabaseUnusableError(f"the database failed: {db.explain(exc)}", remedy=db.remedy(exc)) from exc
+        raise DatabaseUnusableError(f"the database failed: {db.explain(exc)}", remedy=db.advice(exc)) from exc
 
 
 def answer_in_time() -> None:

@@ -256,7 +256,7 @@ def _answer(check: CheckId, question: Callable[[_Asked], Check], asked: _Asked) 
     except _NOT_THERE_YET:
         return skipped(check, "the schema is not there, or is older: see schema")
     except psycopg.errors.InsufficientPrivilege as exc:
-        if remedy := db.remedy(exc):
+        if remedy := db.advice(exc):
             return problem(check, f"the database failed: {db.explain(exc)}", remedy)
         return skipped(check, "this role may not ask: see rights")
     except psycopg.Error as exc:

@@ -13,8 +13,8 @@ _TOKEN = re.compile(
 )
 _CONSTRUCTS = {
     "all", "and", "any", "array", "as", "between", "by", "case", "coalesce", "conflict", "else", "exists", "extract",
-    "filter", "from", "greatest", "in", "key", "least", "materialized", "not", "nullif", "on", "or", "over", "row", "select",
-    "then", "using", "values", "when", "where",
+    "filter", "from", "greatest", "in", "key", "least", "materialized", "not", "nullif", "on", "or", "over", "row",
+    "select", "then", "using", "values", "when", "where",
 }  # fmt: skip
 """What stands before a parenthesis and is no function."""
 _EXACT = {
