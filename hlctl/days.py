@@ -3,7 +3,7 @@
 Every function runs inside a transaction of the caller's (`db.transaction`).
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -105,8 +105,3 @@ def fingerprint_cells(conn: Connection, day: date) -> dict[datetime, tuple[int, 
 def list_dirty(conn: Connection, day: date) -> set[tuple[datetime, int, str, str]]:
     """Return (minute, wallet_id, asset, reason) of the day's dirty cells."""
     return set(conn.execute(db.query("list_dirty_cells"), span(day)).fetchall())
-
-
-def list_addresses(conn: Connection, wallet_ids: Iterable[int]) -> set[tuple[int, str]]:
-    """Return (wallet_id, address) of these wallets."""
-    return set(conn.execute(db.query("list_addresses"), {"wallet_ids": list(wallet_ids)}).fetchall())

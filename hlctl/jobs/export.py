@@ -7,7 +7,7 @@ from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 
-from hlctl import access, archive, cellfile, days, db, migrate
+from hlctl import access, archive, audit, cellfile, days, db, migrate
 from hlctl.answers import ArchiveResult, ExportResult
 from hlctl.archive import Manifest
 from hlctl.cellfile import Content, TooPreciseError, Written
@@ -264,7 +264,8 @@ def _compare(conn: db.Connection, day: date, content: Content) -> tuple[str, lis
             if not _is_as_published(published.get(minute), content.minutes.get(minute, (0, 0)))
         ),
     )
-    unknown = content.wallets - days.list_addresses(conn, {wallet_id for wallet_id, _address in content.wallets})
+    addresses = audit.list_addresses(conn, {wallet_id for wallet_id, _address in content.wallets})
+    unknown = content.wallets - addresses.items()
     if unknown:
         problems.append(f"{len(unknown)} wallets have another address in the database")
     if not stored and all(minute.is_pruned for minute in published.values()):

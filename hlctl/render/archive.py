@@ -2,7 +2,7 @@
 
 from hlctl.answers import ArchiveResult, ExportResult, PruneResult
 from hlctl.cellfile import DECIMALS
-from hlctl.render import clean
+from hlctl.render import clean, size
 from hlctl.render.screen import Block
 
 _SHOWN = 10  # days named in a list
@@ -65,14 +65,6 @@ def checked(result: ArchiveResult) -> list[Block]:
     ]
     found = len(result.missing) + len(result.no_days) + sum(len(day.problems) for day in result.days)
     return [*lines, f"{_days(len(result.days))} of {clean(str(result.directory))}: {found or 'nothing'} found"]
-
-
-def size(number: int) -> str:
-    """Return a number of bytes for people."""
-    for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if number >= length:
-            return f"{number / length:.1f} {unit}"
-    return f"{number} bytes"
 
 
 def _days(number: int) -> str:

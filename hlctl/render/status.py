@@ -9,7 +9,7 @@ from textwrap import shorten
 
 from hlctl.answers import StatusDetails, StatusResult
 from hlctl.facts import HeldLock, Storage, Traffic, TroubledWallet
-from hlctl.render import clean
+from hlctl.render import clean, size
 from hlctl.render.screen import Block, Facts, Grid, Strip
 from hlctl.results import missing_words
 
@@ -200,7 +200,7 @@ def _storage(storage: Storage) -> str:
         if storage.oldest_day and storage.newest_day
         else "no day has a partition"
     )
-    return f"{_size(storage.total_bytes)} of cells; {days}; {storage.strayed} cells outside their day"
+    return f"{size(storage.total_bytes)} of cells; {days}; {storage.strayed} cells outside their day"
 
 
 def _lock(lock: HeldLock) -> str:
@@ -219,13 +219,6 @@ def _brief(words: str, room: int = _ROOM) -> str:
 
 def _milliseconds(span: int) -> str:
     return f"{span} ms" if span < 1000 else f"{span / 1000:.1f} s"  # noqa: PLR2004 - ms in a second
-
-
-def _size(size: int) -> str:
-    for unit, length in (("GB", 10**9), ("MB", 10**6)):
-        if size >= length:
-            return f"{size / length:.1f} {unit}"
-    return f"{size // 1000} kB"
 
 
 def _coins(amount: Decimal | None) -> str:

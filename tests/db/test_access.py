@@ -150,7 +150,7 @@ def export(conn: db.Connection) -> None:
     assert days.list_published(conn, day) == {}
     assert len(days.fingerprint_cells(conn, day)) == 1
     assert days.list_dirty(conn, day) == set()
-    assert days.list_addresses(conn, [9]) == set()
+    assert audit.list_addresses(conn, {9}) == {}
 
 
 COMMANDS: dict[str, Callable[[db.Connection], None]] = {

@@ -150,7 +150,12 @@ class Asking:
         lane.at(M)
         lane.run("snapshot")
         lane.at(M, 125)
-        self.longest = max(ANSWER, DUE + lane.hlctl(*self.args).seconds)
+        self.longest = ANSWER
+        self.measure()
+
+    def measure(self) -> None:
+        """Allow for a machine as slow to start a process as it is now; in a crowd all measure at once."""
+        self.longest = max(self.longest, DUE + self.lane.hlctl(*self.args).seconds)
 
     def messages(self, route: Route) -> list[Message]:
         """Return what is said while nobody harms it."""

@@ -110,6 +110,7 @@ def test_a_question_ends_in_five_seconds_wherever_the_database_falls_silent(
             points = cutting.points(asking.messages(proxied))
             sample = random.Random(f"{SEED} {name}").sample(points, HOLES)  # noqa: S311 - as above
             harms += [(asking, Harm("silence", point)) for point in sample]
+        list(pool.map(Asking.measure, [asking for asking, _ in harms]))  # as many at once as will be harmed
         pending = [pool.submit(asking.harm, harm, proxied) for asking, harm in harms]  # the lane's clock stands by now
         reached = [harmed.result() for harmed in pending]
     assert any(reached), "every question had ended before it came to its point"
