@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 
 import psycopg
@@ -75,8 +76,10 @@ def read_applied(conn: db.Connection) -> list[Applied]:
 
     Raises SchemaForeignError if there is a book of that name which is not hlctl's.
     """
-    if not has_book(conn):
-        return []
+    return _read_book(conn) if has_book(conn) else []
+
+
+def _read_book(conn: db.Connection) -> list[Applied]:
     try:
         with conn.cursor(row_factory=class_row(Applied)) as cursor:
             return cursor.execute(db.query("list_migrations")).fetchall()
@@ -110,21 +113,17 @@ def plan(conn: db.Connection) -> list[Migration]:
 
 def migrate(conn: db.Connection) -> list[Migration]:
     """Bring the schema up to date and return what was applied; two processes at once apply each migration once."""
-    done = []
-    while (migration := _apply_next(conn)) is not None:
-        done.append(migration)
+    done: list[Migration] = []
+    if plan(conn):  # which waits for no lock and needs no right to create anything
+        done.extend(iter(partial(_apply_next, conn), None))
     return done
 
 
 def _apply_next(conn: db.Connection) -> Migration | None:
-    with db.transaction(conn):
-        todo = pending(read_applied(conn), packaged())
-        if not todo:
-            return None
     with db.transaction(conn, statement_timeout=60, lock_timeout=60):
         conn.execute(db.query("lock_migrations"), {"lock_class": db.LOCK_CLASS, "lock_key": db.LOCK_MIGRATE})
         conn.execute(db.query("create_schema_migrations"))
-        todo = pending(read_applied(conn), packaged())
+        todo = pending(_read_book(conn), packaged())
         if not todo:
             return None
         migration = todo[0]

@@ -79,6 +79,7 @@ class Stage:
     folder: Path
     routes: dict[str, Route]
     at_once: dict[str, int]
+    within: bool
     opened: int = 0
 
     @contextmanager
@@ -98,7 +99,7 @@ class Stage:
         began = time.monotonic()
         with self.lanes(1 if at else self.at_once[deed]) as lanes, ThreadPoolExecutor(len(lanes)) as pool:
             commands = list(pool.map(partial(cutting.harmed, name=name), lanes))
-            points = [at] if at else cutting.points(commands[0].messages(way))
+            points = [at] if at else cutting.points(commands[0].messages(way), within=self.within)
             random.Random(f"{seed} {tally.name}").shuffle(points)  # noqa: S311 - it only has to be the same each time
             tally.points = len(points)
             waiting = iter(points)
@@ -125,6 +126,7 @@ def main() -> int:
     options.add_argument("--deed", action="append", choices=list(DEEDS))
     options.add_argument("--route", action="append", choices=["TCP", "socket", "PgBouncer"])
     options.add_argument("--at-once", type=int, metavar="N", help=f"lanes, instead of {AT_ONCE}")
+    options.add_argument("--after", action="store_true", help="after each message, and not in the middle of it as well")
     options.add_argument("--at", nargs=3, metavar=("SIDE", "N", "after|within"), help="one point, with all the others")
     asked = options.parse_args()
     at = Point(asked.at[0], int(asked.at[1]), asked.at[2] == "within") if asked.at else None
@@ -134,7 +136,7 @@ def main() -> int:
         template = stack.enter_context(killing.with_universe(url, folder / "template"))
         bouncer = stack.enter_context(pooler(url, connections=POOLED)) if PROGRAM else None
         at_once = dict.fromkeys(DEEDS, asked.at_once) if asked.at_once else AT_ONCE
-        stage = Stage(url, template, folder, cutting.routes(bouncer), at_once)
+        stage = Stage(url, template, folder, cutting.routes(bouncer), at_once, within=not asked.after)
         parts = [
             (name, deed, route)
             for route in asked.route or stage.routes

@@ -31,6 +31,7 @@ from tests.e2e.scenarios import SCENARIOS, Scenario
 
 UNHIT = {"ftruncate"}  # kinds that no command has any use for: that they are not called is looked at, too
 AT_ONCE = 4
+CONNECTIONS = 200  # of the server: a lane that waits costs nothing else
 
 
 @dataclass
@@ -65,9 +66,11 @@ def server(folder: Path) -> Iterator[str]:
     subprocess.run([COMMAND, "db", "start"], env=env, check=True, capture_output=True, timeout=120)
     try:
         url = subprocess.run([COMMAND, "db", "url"], env=env, check=True, capture_output=True, text=True).stdout.strip()
-        with psycopg.connect(url, autocommit=True) as conn:  # no power cut is meant here
-            conn.execute("ALTER SYSTEM SET fsync = off")
-            conn.execute("SELECT pg_reload_conf()")
+        with psycopg.connect(url, autocommit=True) as conn:
+            conn.execute("ALTER SYSTEM SET fsync = off")  # no power cut is meant here
+            conn.execute(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}")
+        for change in ("stop", "start"):
+            subprocess.run([COMMAND, "db", change], env=env, check=True, capture_output=True, timeout=120)
         yield make_conninfo(url, dbname="postgres")
     finally:
         subprocess.run([COMMAND, "db", "stop"], env=env, check=True, capture_output=True, timeout=120)

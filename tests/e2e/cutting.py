@@ -66,14 +66,14 @@ def routes(bouncer: Bouncer | None) -> dict[str, Route]:
     return found
 
 
-def points(messages: Sequence[Message]) -> list[Point]:
-    """Return the points of a run: after each message of either side, and in the middle of it."""
+def points(messages: Sequence[Message], *, within: bool = True) -> list[Point]:
+    """Return the points of a run: after each message of either side, and in the middle of it or not."""
     count = {"client": 0, "server": 0}
     found = []
     for message in messages:
         count[message.side] += 1
         place = Point(message.side, count[message.side])
-        found += [place, place._replace(within=True)]
+        found += [place, place._replace(within=True)] if within else [place]
     return found
 
 

@@ -24,7 +24,7 @@ class Scenario:
     lane: Lane
     args: ClassVar[tuple[str, ...]]
     codes: ClassVar[tuple[int, ...]] = (0,)  # of a run that nobody kills
-    commit: ClassVar[int] = -1  # which of its COMMITs makes its work true
+    commit: ClassVar[int | None] = -1  # which of its COMMITs makes its work true
     kinds: ClassVar[frozenset[str]] = frozenset({"sendto", "recvfrom", "poll", "connect", "write"})
     """What the command does: a kind that no kill ever hit would mean that this knows its calls no longer."""
 
@@ -61,14 +61,23 @@ class Scenario:
         self.after()
         return found
 
-    def decisive(self, calls: Sequence[Call]) -> list[Call]:
-        """Return the calls at which a run becomes true: COMMIT and the call after it, and those that make files."""
+    def turning(self, calls: Sequence[Call]) -> list[Call]:
+        """Return the call that sends the COMMIT by which a run becomes true, the call after it, and the next to send.
+
+        The one between them is counted as it came in this run: another run waits oftener, or not as often.
+        """
+        if self.commit is None:
+            return []
         main = [call for call in calls if not call.is_worker]
-        commits = [n for n, call in enumerate(main) if call.kind == "sendto" and 'COMMIT\\0"' in call.text]
+        sending = [n for n, call in enumerate(main) if call.kind == "sendto"]
+        commit = [n for n in sending if 'COMMIT\\0"' in main[n].text][self.commit]
+        return [main[commit], main[commit + 1], main[min(n for n in sending if n > commit)]]
+
+    def filing(self, calls: Sequence[Call]) -> list[Call]:
+        """Return the calls that make files."""
         return [
-            *(main[n] for commit in commits[self.commit :][:1] for n in (commit, commit + 1)),
             *(call for call in calls if call.kind in {"fsync", "rename", "unlink", "ftruncate"}),
-            *(call for call in main if "O_CREAT" in call.text),
+            *(call for call in calls if not call.is_worker and "O_CREAT" in call.text),
         ]
 
     def kill(self, point: Point, *, is_worker: bool = False) -> bool | None:
@@ -156,6 +165,7 @@ class Away(Fresh):
     """A minute whose database is away: that this was told is kept in a file, by a thread of its own."""
 
     codes = (5,)
+    commit = None
     kinds = frozenset({"rename"})
 
     def before(self) -> None:
@@ -249,7 +259,7 @@ class InitDb(Scenario):
     versions: int = 0  # of the schema before
 
     args = ("init-db",)
-    commit = -2  # the last one belongs to the look whether there is anything left to do
+    commit = -3  # behind it come a look whether there is anything left to do, and what roles are given
 
     def begin(self) -> None:
         self.lane.renew("template0")
@@ -346,6 +356,7 @@ class Prune(Scenario):
 class Export(Scenario):
     """A day that the archive lacks, behind one that it has."""
 
+    commit = None
     kinds = Scenario.kinds | {"openat", "fsync", "rename", "unlink", "mkdir"}
     args: ClassVar[tuple[str, ...]] = ("export", "--format", "csv")
     file = "cells.csv.gz"

@@ -41,6 +41,9 @@ def test_killed_where_it_becomes_true_a_command_leaves_nothing_half_done(
         calls = scenario.calls()
         dice = random.Random(f"{SEED} {name}")  # noqa: S311 - it only has to be the same each time
         sample = dice.sample([call for call in calls if not call.is_worker], SAMPLED)
-        killed = [scenario.kill(call.point, is_worker=call.is_worker) for call in [*scenario.decisive(calls), *sample]]
+        killed = [scenario.kill(call.point) for call in scenario.turning(calls)]
+        assert killed[::2] in ([], [False, True]), "it is another COMMIT that makes its work true"
+        others = [*scenario.filing(calls), *sample]
+        killed += [scenario.kill(call.point, is_worker=call.is_worker) for call in others]
         assert False in killed, "no kill came before the work was done"
         scenario.end()
