@@ -80,6 +80,7 @@ class Stage:
     routes: dict[str, Route]
     at_once: dict[str, int]
     within: bool
+    skip: int = 0
     opened: int = 0
 
     @contextmanager
@@ -102,7 +103,7 @@ class Stage:
             points = [at] if at else cutting.points(commands[0].messages(way), within=self.within)
             random.Random(f"{seed} {tally.name}").shuffle(points)  # noqa: S311 - it only has to be the same each time
             tally.points = len(points)
-            waiting = iter(points)
+            waiting = iter(points[self.skip :])
 
             def work(command: Cutting | Asking) -> None:
                 for point in waiting:
@@ -127,6 +128,7 @@ def main() -> int:
     options.add_argument("--route", action="append", choices=["TCP", "socket", "PgBouncer"])
     options.add_argument("--at-once", type=int, metavar="N", help=f"lanes, instead of {AT_ONCE}")
     options.add_argument("--after", action="store_true", help="after each message, and not in the middle of it as well")
+    options.add_argument("--skip", type=int, default=0, metavar="N", help="of each part the first N points")
     options.add_argument("--at", nargs=3, metavar=("SIDE", "N", "after|within"), help="one point, with all the others")
     asked = options.parse_args()
     at = Point(asked.at[0], int(asked.at[1]), asked.at[2] == "within") if asked.at else None
@@ -136,7 +138,7 @@ def main() -> int:
         template = stack.enter_context(killing.with_universe(url, folder / "template"))
         bouncer = stack.enter_context(pooler(url, connections=POOLED)) if PROGRAM else None
         at_once = dict.fromkeys(DEEDS, asked.at_once) if asked.at_once else AT_ONCE
-        stage = Stage(url, template, folder, cutting.routes(bouncer), at_once, within=not asked.after)
+        stage = Stage(url, template, folder, cutting.routes(bouncer), at_once, not asked.after, asked.skip)
         parts = [
             (name, deed, route)
             for route in asked.route or stage.routes
