@@ -10,7 +10,6 @@ from enum import StrEnum
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import class_row
 
 from hlctl import db
 from hlctl.errors import ConfigurationError, DatabaseUnusableError
@@ -120,5 +119,4 @@ def _lacking(conn: db.Connection, role: str, access: Access) -> list[Right]:
 
 
 def _missing(conn: db.Connection, role: str | None) -> list[Right]:
-    with conn.cursor(row_factory=class_row(Right)) as cursor:
-        return cursor.execute(db.query("list_missing_rights"), {"role": role}).fetchall()
+    return db.fetch_as(conn, Right, "list_missing_rights", {"role": role})

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from hlctl import db, oddities
-from hlctl.db import Connection, fetch_one
+from hlctl.db import Connection, fetch_one, fetch_one_as
 from hlctl.errors import BusyError, DatabaseUnusableError, MinuteMissedError, NoUniverseError
 from hlctl.model import (
     Answer,
@@ -73,9 +72,7 @@ def take_minute(conn: Connection, *, lead: timedelta) -> Taken:
 
 def find_attempt(conn: Connection, minute: datetime, attempt_id: UUID) -> Recorded | None:
     """Return the minute if this attempt at it was committed."""
-    with conn.cursor(row_factory=class_row(Recorded)) as cursor:
-        found = cursor.execute(db.query("find_attempt"), {"minute": minute, "attempt_id": attempt_id})
-        return found.fetchone()
+    return fetch_one_as(conn, Recorded, "find_attempt", {"minute": minute, "attempt_id": attempt_id})
 
 
 def read_past(conn: Connection, minute: datetime) -> Past | None:
@@ -172,20 +169,15 @@ def publish(
     counted = fetch_one(conn, "count_minute", {"minute": minute})
     expected, succeeded, rows_written, missing, fingerprint = counted or (0, 0, 0, {}, None)
     odd = oddities.find(conn, minute)
-    with conn.cursor(row_factory=class_row(Recorded)) as cursor:
-        recorded = cursor.execute(
-            db.query("publish_minute"),
-            {
-                "minute": minute,
-                "expected": expected,
-                "succeeded": succeeded,
-                "rows_written": rows_written,
-                "missing": Jsonb(missing),
-                "fingerprint": fingerprint,
-                "suspect": odd.suspect,
-                "anomaly_rules": odd.rules,
-            },
-        ).fetchone()
+    counts = {
+        "expected": expected,
+        "succeeded": succeeded,
+        "rows_written": rows_written,
+        "missing": Jsonb(missing),
+        "fingerprint": fingerprint,
+    }
+    found = {"minute": minute, **counts, "suspect": odd.suspect, "anomaly_rules": odd.rules}
+    recorded = fetch_one_as(conn, Recorded, "publish_minute", found)
     if recorded is None:
         raise MinuteMissedError
     conn.execute(db.query("record_health"), {"minute": minute})
@@ -309,5 +301,4 @@ def _add_universe_run(conn: Connection, **columns: object) -> int:
 
 def read_universe(conn: Connection) -> Universe | None:
     """Return the universe in force at a glance."""
-    with conn.cursor(row_factory=class_row(Universe)) as cursor:
-        return cursor.execute(db.query("summarize_universe")).fetchone()
+    return fetch_one_as(conn, Universe, "summarize_universe")
