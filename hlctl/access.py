@@ -14,7 +14,8 @@ from psycopg import sql
 from hlctl import db
 from hlctl.errors import ConfigurationError, DatabaseUnusableError
 
-_READING = frozenset({"status", "verify", "export"})  # commands for which a reader's rights are enough
+READING = frozenset({"status", "verify", "export"})
+"""Commands for which a reader's rights are enough."""
 
 
 class Access(StrEnum):
@@ -53,7 +54,7 @@ def require(conn: db.Connection, command: str) -> None:
     needed = [right for right in lacking(conn) if command in right.needed_by]
     if needed:
         role = needed[0].role
-        access = Access.READER if command in _READING else Access.WRITER
+        access = Access.READER if command in READING else Access.WRITER
         raise DatabaseUnusableError(
             f"role {role} lacks {', '.join(map(str, needed))}",
             remedy=f"run `hlctl init-db --{access} {role}` as the owner of the tables",
