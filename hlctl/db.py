@@ -248,6 +248,11 @@ def transaction(
         yield
 
 
+def set_local(conn: Connection, setting: str, value: str) -> None:
+    """Set one thing more, until the transaction ends or the savepoint it was made in is rolled back."""
+    conn.execute(query("set_local"), {"setting": setting, "value": value})
+
+
 def explain(exc: psycopg.Error) -> str:
     """One line of what the server said: its primary message and SQLSTATE, never a row's values."""
     if exc.diag.message_primary:

@@ -105,7 +105,7 @@ def retake_minute(conn: Connection, minute: datetime, *, needed: bool) -> None:
 
 def set_idle_timeout(conn: Connection, timeout: str) -> None:
     """Bound anew how long the server lets the transaction sit between two statements."""
-    conn.execute(db.query("set_idle_timeout"), {"timeout": timeout})
+    db.set_local(conn, "idle_in_transaction_session_timeout", timeout)
 
 
 def take_refresh(conn: Connection) -> None:
@@ -215,7 +215,7 @@ def _array(values: Iterable[object]) -> str:
 
 def list_current_universe(conn: Connection) -> list[str]:
     """Return the addresses of the universe in force, best first."""
-    return [address for address, _rank in conn.execute(db.query("list_current_universe")).fetchall()]
+    return [address for (address,) in conn.execute(db.query("list_current_universe")).fetchall()]
 
 
 def find_stored_members(conn: Connection) -> tuple[int, list[str]]:
