@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from hlctl import wire
 from hlctl.clock import RunClock
 from hlctl.minute import Plan, Send, Stop, judge
-from hlctl.model import Held, MissingReason, Source, Wallet
+from hlctl.model import Answer, Held, MissingReason, Source, Wallet
 from hlctl.transport import RequestFailedError, Transport
 
 log = logging.getLogger(__name__)
@@ -151,10 +151,9 @@ class Fetch:
             return None
 
     def _ask_one(self, wallet: Wallet) -> None:
-        failure: MissingReason | None = None
+        answer: Answer
         retry_after: float | None = None
         offset: float | None = None
-        held: Held | None = None
         try:
             body = self._ask(wallet.address, min(self._request_timeout, self._deadline - self._now()))
             observed_at = self._clock.now()
@@ -163,26 +162,22 @@ class Fetch:
             if state.time_ms is not None:
                 offset = state.time_ms - observed_at.timestamp() * 1000
             answer = judge(state, minute=self._minute, observed_at=observed_at)
-            if isinstance(answer, Held):
-                held = answer
-            else:
-                failure = answer
         except RequestFailedError as exc:
-            failure, retry_after = exc.reason, exc.retry_after
+            answer, retry_after = exc.reason, exc.retry_after
         except wire.WireError as exc:
-            failure = exc.reason
+            answer = exc.reason
         except Exception as exc:  # what nobody thought of costs its wallet, and not the others
             log.warning("%s: %s", wallet.address, type(exc).__name__)
             log.debug("cause", exc_info=exc)
-            failure = MissingReason.INTERNAL
+            answer = MissingReason.INTERNAL
         with self._changed:
             if self._closed:
                 return
             if offset is not None:
                 self._clock_offsets.append(offset)
-            if held is not None:
-                self._answered_at.append(held.observed_at)
-                self._plan.answered(wallet, held)
+            if isinstance(answer, Held):
+                self._answered_at.append(answer.observed_at)
+                self._plan.answered(wallet, answer)
             else:
-                self._plan.failed(wallet, failure or MissingReason.INTERNAL, self._now(), retry_after=retry_after)
+                self._plan.failed(wallet, answer, self._now(), retry_after=retry_after)
             self._changed.notify()
