@@ -353,7 +353,7 @@ def _row(row: object) -> LeaderboardRow | None:
         address = address[:2] + address[2:].lower()
         windows = row["windowPerformances"]  # type: ignore[index]
         names = [name for name, _figures in windows]
-        if {type(windows), *map(type, windows)} != {list} or not {str}.issuperset(map(type, names)):
+        if not all(type(part) is list for part in (windows, *windows)) or not all(type(name) is str for name in names):
             return None
         if names.count("month") > 1 or not ADDRESS.fullmatch(address):
             return None
