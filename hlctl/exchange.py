@@ -47,14 +47,14 @@ class Exchange:
         self._transport.close()
 
     def state(self, address: str, *, seconds: float) -> bytes:
-        """Return the clearinghouseState of `address` as sent; raises RequestFailedError. Weight 2 (api.md 3.1)."""
+        """Return the clearinghouseState of `address` as sent; raises RequestFailedError."""
         body = json.dumps({"type": "clearinghouseState", "user": address}, separators=(",", ":")).encode()
         return self._transport.post(self._info, body, seconds=seconds, limit=MAX_STATE_BYTES)
 
     def leaderboard(self, source: Source, *, seconds: float | None = None) -> Iterator[bytes]:
         """Return the leaderboard in pieces, in at most LEADERBOARD_SECONDS of its source, or `seconds` if that is less.
 
-        Raises RequestFailedError, also while it is read (api.md 2).
+        Raises RequestFailedError, also while it is read.
         """
         bound = LEADERBOARD_SECONDS[source] if seconds is None else min(seconds, LEADERBOARD_SECONDS[source])
         limit = wire.MAX_LEADERBOARD_BYTES

@@ -1,6 +1,6 @@
 """JSON from the exchange to domain values: strict about what is read, indifferent to what is not.
 
-Shapes are those of api.md 1.2 and 2. What cannot be read truthfully is refused, with the reason its cells will carry.
+Shapes are those `hlctl.sim` serves. What cannot be read truthfully is refused, with the reason its cells will carry.
 """
 
 import codecs
@@ -149,7 +149,7 @@ def _decimal(value: object) -> Decimal:
 
 
 def _price(value: object) -> Decimal | None:
-    """Read a price that may be absent; the exchange's own schema shows "NaN" for none (api.md 1.2)."""
+    """Read a price that may be absent; the exchange's own schema shows "NaN" for none."""
     if value is None or value == "NaN":
         return None
     price = _decimal(value)
