@@ -99,16 +99,14 @@ def grant(conn: db.Connection, grants: Mapping[str, Access]) -> list[str]:
     # Two GRANTs on one object at the same time would disturb each other.
     conn.execute(db.query("lock_migrations"), {"lock_class": db.LOCK_CLASS, "lock_key": db.LOCK_MIGRATE})
     statements = plan(conn, grants)
-    refused = None
-    for statement in statements:
-        try:
+    statement = ""
+    try:
+        for statement in statements:
             conn.execute(statement.encode())
-        except psycopg.errors.InsufficientPrivilege:
-            refused = statement
-            break
-    else:
-        refused = next(iter(plan(conn, grants)), None)  # where it has some right to, the server only warns
-    if refused is not None:
+        refused = next(iter(plan(conn, grants)), "")  # where it has some right to, the server only warns
+    except psycopg.errors.InsufficientPrivilege:
+        refused = statement
+    if refused:
         raise DatabaseUnusableError(
             f"this role may not {refused}", remedy="run `hlctl init-db` as the owner of the tables"
         )

@@ -51,16 +51,6 @@ _NOBODY = "0x" + "0" * 40  # a wallet: any has an answer
 _NETWORK = "look at the network, a proxy or firewall on the way, and HLCTL_API_URL"
 _FILES = "look at the network, a proxy or firewall on the way, and HLCTL_LEADERBOARD_URL"
 
-_OF_DATABASE = (
-    CheckId.DATABASE_TLS, CheckId.DATABASE_VERSION, CheckId.DATABASE_ENCODING, CheckId.DATABASE_WRITABLE,
-    CheckId.POOLER, CheckId.SCHEMA,
-    CheckId.TOOL_VERSION, CheckId.RIGHTS, CheckId.SCHEMA_CREATORS, CheckId.UNIVERSE, CheckId.RECORDING, CheckId.ENGINE,
-    CheckId.PARTITIONS_AHEAD, CheckId.CLOCK_HOST_DATABASE,
-)  # fmt: skip
-_NEED_SETTINGS = (
-    CheckId.DATABASE_REACHABLE, *_OF_DATABASE, CheckId.EMBEDDED_SERVER, CheckId.DISK, CheckId.EXCHANGE_REACHABLE,
-    CheckId.LEADERBOARD_REACHABLE, CheckId.CLOCK_DATABASE_EXCHANGE, CheckId.PROCESS_LIMITS, CheckId.METRICS_FILE,
-)  # fmt: skip
 _NOT_THERE_YET = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
 
 
@@ -316,6 +306,14 @@ _QUESTIONS: dict[CheckId, Callable[[_Asked], Check]] = {
     CheckId.ENGINE: _engine,
     CheckId.PARTITIONS_AHEAD: _partitions,
 }
+_OF_DATABASE = (
+    CheckId.DATABASE_TLS, CheckId.DATABASE_VERSION, CheckId.DATABASE_ENCODING, CheckId.DATABASE_WRITABLE,
+    CheckId.POOLER, *_QUESTIONS,
+)  # fmt: skip
+_NEED_SETTINGS = (
+    CheckId.DATABASE_REACHABLE, *_OF_DATABASE, CheckId.EMBEDDED_SERVER, CheckId.DISK, CheckId.EXCHANGE_REACHABLE,
+    CheckId.LEADERBOARD_REACHABLE, CheckId.CLOCK_DATABASE_EXCHANGE, CheckId.PROCESS_LIMITS, CheckId.METRICS_FILE,
+)  # fmt: skip
 
 
 # The exchange.
