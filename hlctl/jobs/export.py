@@ -168,7 +168,7 @@ def verify(
 ) -> ArchiveResult:
     """Check files against manifests, manifests against each other, and cells against the database where there is one.
 
-    Raises ArchiveError if there is no archive, and UsageError if a day wanted is not in it and none of the others is.
+    Raises ArchiveError if there is no archive, or none of the days wanted in it.
     """
     first, last = wanted
     archived = archive.list_days(directory)
