@@ -44,10 +44,9 @@ class Task:
     wallets: tuple[Wallet, ...]
 
 
-def ensure_partitions(conn: Connection, *, days: int) -> int:
-    """Make the daily partitions from today to `days` later and return how many were missing."""
-    row = fetch_one(conn, "ensure_partitions", {"days": days})
-    return int(row[0]) if row else 0
+def ensure_partitions(conn: Connection, *, days: int) -> None:
+    """Make the daily partitions that are missing from today to `days` later."""
+    conn.execute(db.query("ensure_partitions"), {"days": days})
 
 
 def read_clock(conn: Connection) -> datetime:
