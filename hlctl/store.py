@@ -271,13 +271,12 @@ def _add_refresh(
 
 def add_failed_refresh(
     conn: Connection, *, n_requested: int, duration_ms: int, rows_seen: int, rows_rejected: int, error: str
-) -> int:
+) -> None:
     """Record a refresh that gave nothing to be believed, with the rule that failed; the universe stays.
 
-    Returns its run id. Its warning count is 0: it says nothing of turnover, and the next count goes on from the members
-    stored last.
+    Its warning count is 0: it says nothing of turnover, and the next count goes on from the members stored last.
     """
-    return _add_universe_run(
+    _add_universe_run(
         conn,
         status="failed",
         source=None,
