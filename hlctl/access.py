@@ -10,12 +10,12 @@ from enum import StrEnum
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import class_row
 
 from hlctl import db
 from hlctl.errors import ConfigurationError, DatabaseUnusableError
 
-_READING = frozenset({"status", "verify", "export"})  # commands for which a reader's rights are enough
+READING = frozenset({"status", "verify", "export"})
+"""Commands for which a reader's rights are enough."""
 
 
 class Access(StrEnum):
@@ -54,7 +54,7 @@ def require(conn: db.Connection, command: str) -> None:
     needed = [right for right in lacking(conn) if command in right.needed_by]
     if needed:
         role = needed[0].role
-        access = Access.READER if command in _READING else Access.WRITER
+        access = Access.READER if command in READING else Access.WRITER
         raise DatabaseUnusableError(
             f"role {role} lacks {', '.join(map(str, needed))}",
             remedy=f"run `hlctl init-db --{access} {role}` as the owner of the tables",
@@ -99,16 +99,14 @@ def grant(conn: db.Connection, grants: Mapping[str, Access]) -> list[str]:
     # Two GRANTs on one object at the same time would disturb each other.
     conn.execute(db.query("lock_migrations"), {"lock_class": db.LOCK_CLASS, "lock_key": db.LOCK_MIGRATE})
     statements = plan(conn, grants)
-    refused = None
-    for statement in statements:
-        try:
+    statement = ""
+    try:
+        for statement in statements:
             conn.execute(statement.encode())
-        except psycopg.errors.InsufficientPrivilege:
-            refused = statement
-            break
-    else:
-        refused = next(iter(plan(conn, grants)), None)  # where it has some right to, the server only warns
-    if refused is not None:
+        refused = next(iter(plan(conn, grants)), "")  # where it has some right to, the server only warns
+    except psycopg.errors.InsufficientPrivilege:
+        refused = statement
+    if refused:
         raise DatabaseUnusableError(
             f"this role may not {refused}", remedy="run `hlctl init-db` as the owner of the tables"
         )
@@ -120,5 +118,4 @@ def _lacking(conn: db.Connection, role: str, access: Access) -> list[Right]:
 
 
 def _missing(conn: db.Connection, role: str | None) -> list[Right]:
-    with conn.cursor(row_factory=class_row(Right)) as cursor:
-        return cursor.execute(db.query("list_missing_rights"), {"role": role}).fetchall()
+    return db.fetch_as(conn, Right, "list_missing_rights", {"role": role})

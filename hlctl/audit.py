@@ -8,10 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row
-
 from hlctl import db
-from hlctl.db import Connection, fetch_one
+from hlctl.db import Connection, fetch_as, fetch_one, fetch_the_one_as
 from hlctl.facts import Gap, Tally, Violation
 
 
@@ -63,11 +61,7 @@ class Record:
 
 def read_record(conn: Connection) -> Record:
     """Return what there is to verify."""
-    with conn.cursor(row_factory=class_row(Record)) as cursor:
-        record = cursor.execute(db.query("read_record")).fetchone()
-    if record is None:
-        raise TypeError("hlctl_clock() gave no time")
-    return record
+    return fetch_the_one_as(conn, Record, "read_record")
 
 
 def find_pruned(conn: Connection, since: datetime, until: datetime) -> tuple[datetime, datetime] | None:
@@ -77,14 +71,13 @@ def find_pruned(conn: Connection, since: datetime, until: datetime) -> tuple[dat
 
 
 def distrust_constraints(conn: Connection) -> None:
-    """Let the rest of the transaction look at every row, whatever its constraints promise."""
-    conn.execute(db.query("distrust_constraints"))
+    """Let the transaction look at rows that a CHECK says cannot exist: an audit asks the rows, not the rules."""
+    db.set_local(conn, "constraint_exclusion", "off")
 
 
 def violations(conn: Connection, check: Check, since: datetime, until: datetime) -> list[Violation]:
     """Return what violates a check in [since, until), oldest first."""
-    with conn.cursor(row_factory=class_row(Violation)) as cursor:
-        return cursor.execute(db.query(f"check_{check.id}"), {"since": since, "until": until}).fetchall()
+    return fetch_as(conn, Violation, f"check_{check.id}", {"since": since, "until": until})
 
 
 def largest_minute(conn: Connection, since: datetime, until: datetime) -> int:
@@ -95,11 +88,7 @@ def largest_minute(conn: Connection, since: datetime, until: datetime) -> int:
 
 def count_runs(conn: Connection, since: datetime, until: datetime) -> Tally:
     """Return what is recorded of [since, until)."""
-    with conn.cursor(row_factory=class_row(Tally)) as cursor:
-        tally = cursor.execute(db.query("count_runs"), {"since": since, "until": until}).fetchone()
-    if tally is None:
-        raise TypeError("a count has no row")
-    return tally
+    return fetch_the_one_as(conn, Tally, "count_runs", {"since": since, "until": until})
 
 
 def list_gaps(conn: Connection, since: datetime, until: datetime) -> tuple[int, int, list[Gap]]:

@@ -7,10 +7,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from psycopg.rows import class_row
-
 from hlctl import db
-from hlctl.db import Connection, fetch_one
+from hlctl.db import Connection, fetch_as, fetch_one
 from hlctl.facts import StoredDay
 
 
@@ -72,8 +70,7 @@ class Published:
 
 def list_recorded(conn: Connection) -> list[RecordedDay]:
     """Return the days before today on which something was recorded, oldest first."""
-    with conn.cursor(row_factory=class_row(RecordedDay)) as cursor:
-        return cursor.execute(db.query("list_recorded_days")).fetchall()
+    return fetch_as(conn, RecordedDay, "list_recorded_days")
 
 
 def copy_cells(conn: Connection, day: date) -> Generator[bytes, None, None]:

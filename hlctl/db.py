@@ -5,7 +5,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, class_row
 
 from hlctl.errors import ConfigurationError, DatabaseUnusableError
 
@@ -248,6 +248,11 @@ def transaction(
         yield
 
 
+def set_local(conn: Connection, setting: str, value: str) -> None:
+    """Set one thing more, until the transaction ends or the savepoint it was made in is rolled back."""
+    conn.execute(query("set_local"), {"setting": setting, "value": value})
+
+
 def explain(exc: psycopg.Error) -> str:
     """One line of what the server said: its primary message and SQLSTATE, never a row's values."""
     if exc.diag.message_primary:
@@ -279,3 +284,20 @@ def query(name: str) -> bytes:
 def fetch_one(conn: Connection, name: str, params: dict[str, Any] | None = None) -> TupleRow | None:
     """Run the named query and return its first row, or None."""
     return conn.execute(query(name), params).fetchone()
+
+
+def fetch_as(conn: Connection, kind: type[_T], name: str, params: Mapping[str, Any] | None = None) -> list[_T]:
+    """Run the named query and return its rows, each as a dataclass whose fields its columns are."""
+    with conn.cursor(row_factory=class_row(kind)) as cursor:
+        return cursor.execute(query(name), params).fetchall()
+
+
+def fetch_one_as(conn: Connection, kind: type[_T], name: str, params: Mapping[str, Any] | None = None) -> _T | None:
+    """Do the same with a query that has one row, or none."""
+    return next(iter(fetch_as(conn, kind, name, params)), None)
+
+
+def fetch_the_one_as(conn: Connection, kind: type[_T], name: str, params: Mapping[str, Any] | None = None) -> _T:
+    """Do the same with a query that always has one."""
+    (found,) = fetch_as(conn, kind, name, params)
+    return found

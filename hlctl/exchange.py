@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from hlctl import wire
 from hlctl.clock import RunClock
 from hlctl.minute import Plan, Send, Stop, judge
-from hlctl.model import Held, MissingReason, Source, Wallet
+from hlctl.model import Answer, Held, MissingReason, Source, Wallet
 from hlctl.transport import RequestFailedError, Transport
 
 log = logging.getLogger(__name__)
@@ -47,14 +47,14 @@ class Exchange:
         self._transport.close()
 
     def state(self, address: str, *, seconds: float) -> bytes:
-        """Return the clearinghouseState of `address` as sent; raises RequestFailedError. Weight 2 (api.md 3.1)."""
+        """Return the clearinghouseState of `address` as sent; raises RequestFailedError."""
         body = json.dumps({"type": "clearinghouseState", "user": address}, separators=(",", ":")).encode()
         return self._transport.post(self._info, body, seconds=seconds, limit=MAX_STATE_BYTES)
 
     def leaderboard(self, source: Source, *, seconds: float | None = None) -> Iterator[bytes]:
         """Return the leaderboard in pieces, in at most LEADERBOARD_SECONDS of its source, or `seconds` if that is less.
 
-        Raises RequestFailedError, also while it is read (api.md 2).
+        Raises RequestFailedError, also while it is read.
         """
         bound = LEADERBOARD_SECONDS[source] if seconds is None else min(seconds, LEADERBOARD_SECONDS[source])
         limit = wire.MAX_LEADERBOARD_BYTES
@@ -151,10 +151,9 @@ class Fetch:
             return None
 
     def _ask_one(self, wallet: Wallet) -> None:
-        failure: MissingReason | None = None
+        answer: Answer
         retry_after: float | None = None
         offset: float | None = None
-        held: Held | None = None
         try:
             body = self._ask(wallet.address, min(self._request_timeout, self._deadline - self._now()))
             observed_at = self._clock.now()
@@ -163,26 +162,22 @@ class Fetch:
             if state.time_ms is not None:
                 offset = state.time_ms - observed_at.timestamp() * 1000
             answer = judge(state, minute=self._minute, observed_at=observed_at)
-            if isinstance(answer, Held):
-                held = answer
-            else:
-                failure = answer
         except RequestFailedError as exc:
-            failure, retry_after = exc.reason, exc.retry_after
+            answer, retry_after = exc.reason, exc.retry_after
         except wire.WireError as exc:
-            failure = exc.reason
+            answer = exc.reason
         except Exception as exc:  # what nobody thought of costs its wallet, and not the others
             log.warning("%s: %s", wallet.address, type(exc).__name__)
             log.debug("cause", exc_info=exc)
-            failure = MissingReason.INTERNAL
+            answer = MissingReason.INTERNAL
         with self._changed:
             if self._closed:
                 return
             if offset is not None:
                 self._clock_offsets.append(offset)
-            if held is not None:
-                self._answered_at.append(held.observed_at)
-                self._plan.answered(wallet, held)
+            if isinstance(answer, Held):
+                self._answered_at.append(answer.observed_at)
+                self._plan.answered(wallet, answer)
             else:
-                self._plan.failed(wallet, failure or MissingReason.INTERNAL, self._now(), retry_after=retry_after)
+                self._plan.failed(wallet, answer, self._now(), retry_after=retry_after)
             self._changed.notify()

@@ -128,9 +128,8 @@ def _one(exc: BaseException) -> str:
 
 def log_from(level: str) -> None:
     """Log to stderr from this level on: debug, info, warning or error."""
-    if (
-        not logging.root.handlers
-    ):  # one that is thrown away is cleaned up, where a signal would be lost with a traceback
+    # Once: a handler that is thrown away is cleaned up, where a signal would be lost with a traceback.
+    if not logging.root.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_Discreet())
         logging.root.addHandler(handler)

@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from hlctl.checks.machine import PrivateFile, Schedules
+from hlctl.checks.machine import SCHEDULED, PrivateFile, Schedules
 
 ROOT = Path("/")
 Ask = Callable[[Sequence[str]], str]
 
-_COMMANDS = ("snapshot", "refresh-universe")
 _LOOK_UP = 3.0  # seconds for a program that only looks something up
 _MOMENT = 2.5  # seconds in which whoever waits for a process that ended has done so; some only look now and then
 _GUARD = "systemctl is-active"
@@ -43,15 +42,15 @@ def ask(argv: Sequence[str]) -> str:
 
 def schedules(root: Path = ROOT, ask: Ask = ask) -> Schedules:
     """Say which commands systemd's timers and the crontabs this user can read start."""
-    units = [f"hlctl-{command}.timer" for command in _COMMANDS]
+    units = [f"hlctl-{command}.timer" for command in SCHEDULED]
     timers: set[str] = set()
     for whose in ("--system", "--user"):
         states = ask(["systemctl", whose, "is-active", *units]).split()
-        timers |= {command for command, state in zip(_COMMANDS, states, strict=False) if state == "active"}
-    lines = [line for line in _cron_lines(root, ask) if any(_starts(line, command) for command in _COMMANDS)]
+        timers |= {command for command, state in zip(SCHEDULED, states, strict=False) if state == "active"}
+    lines = [line for line in _cron_lines(root, ask) if any(_starts(line, command) for command in SCHEDULED)]
     return Schedules(
         timers=timers,
-        cron={command for command in _COMMANDS if any(_starts(line, command) for line in lines)},
+        cron={command for command in SCHEDULED if any(_starts(line, command) for line in lines)},
         cron_yields=all(_GUARD in line for line in lines),
     )
 

@@ -75,10 +75,8 @@ class Place:
 
 def _memory(found: object) -> Memory | None:
     match found:
-        case {"since": str(since), "told": [*told], **more} if told and all(
-            type(code) is int and code in FAULTS for code in told
-        ):
-            at, causes = datetime.fromisoformat(since), more.get("causes", [])
-            if at.tzinfo and isinstance(causes, list) and all(type(cause) is int for cause in causes):
+        case {"since": str(since), "told": [_, *_] as told, "causes": [*causes]}:
+            at = datetime.fromisoformat(since)
+            if at.tzinfo and all(type(number) is int for number in told + causes) and FAULTS.issuperset(told):
                 return Memory(at, frozenset(told), frozenset(causes))
     return None

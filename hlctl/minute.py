@@ -22,7 +22,7 @@ COMMIT_BY = 55.0
 END_BY = 57.0
 """Second of the minute at which a run is over, whatever it waits for."""
 
-STATE_WEIGHT = 2  # of one clearinghouseState request (api.md 3.1)
+STATE_WEIGHT = 2  # of one clearinghouseState request
 RATE_WINDOW = 60.0
 _ON_ITS_WAY = 0.5  # seconds: a request may reach the exchange so much later than it was sent, beside one that did not
 _MADE_UP_FOR = 0.1  # seconds by which a request may be late and the next one in time

@@ -68,7 +68,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """One open perpetual position, as the exchange states it (api.md 1.2)."""
+    """One open perpetual position, as the exchange states it."""
 
     szi: Decimal  # signed size in coins, negative = short, never 0
     entry_px: Decimal | None  # USD; None: the exchange gave none

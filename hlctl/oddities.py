@@ -45,7 +45,7 @@ def find(conn: Connection, minute: datetime) -> Oddities:
     """Judge a claimed minute whose cells are written, and the two before it whose neighbours are there by now."""
     found: list[list[Odd]] = []
     with _spared(conn, "nobody looked for oddities", undo=True):
-        _set(conn, "statement_timeout", _LOOK)
+        db.set_local(conn, "statement_timeout", _LOOK)
         found += [
             conn.execute(db.query("find_suspect_cells"), {"minute": minute}).fetchall(),
             conn.execute(db.query("find_odd_cells"), {"minute": minute}).fetchall(),
@@ -63,7 +63,7 @@ def note(conn: Connection, minute: datetime, odd: Oddities) -> None:
             _add(conn, odd.suspect_cells)
     if odd.dirty_cells:
         with _spared(conn, "dirty cells were not marked, the next minute tries again"):
-            _set(conn, "lock_timeout", _LOCK)
+            db.set_local(conn, "lock_timeout", _LOCK)
             rows = conn.execute(db.query("mark_cells"), {"minute": minute, **_columns(odd.dirty_cells)}).fetchall()
             marked = set(rows)
             if noted := [cell for cell in odd.dirty_cells if cell[:3] in marked]:
@@ -87,10 +87,6 @@ def _spared(conn: Connection, consequence: str, *, undo: bool = False) -> Iterat
         log.warning("%s: %s", consequence, db.explain(exc))
     except Exception as exc:  # noqa: BLE001 - a bug in here is no reason to lose the cells
         log.warning("%s: %s", consequence, type(exc).__name__)
-
-
-def _set(conn: Connection, setting: str, value: str) -> None:
-    conn.execute(db.query("set_local"), {"setting": setting, "value": value})
 
 
 def _add(conn: Connection, cells: Sequence[Odd]) -> None:

@@ -7,11 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from psycopg.rows import class_row
-
 from hlctl import db
 from hlctl.checks.database import Growth, Session
-from hlctl.db import Connection, fetch_one
+from hlctl.db import Connection, fetch_as, fetch_one, fetch_one_as, fetch_the_one_as
 from hlctl.facts import Health, HeldLock, Holders, RefreshRun, Storage, Thresholds, Traffic, TroubledWallet
 from hlctl.model import Recorded
 
@@ -21,53 +19,40 @@ if TYPE_CHECKING:
 
 def read_thresholds(conn: Connection) -> Thresholds | None:
     """Return what the newest minute is judged by; None if there is no minute."""
-    with conn.cursor(row_factory=class_row(Thresholds)) as cursor:
-        return cursor.execute(db.query("latest_thresholds")).fetchone()
+    return fetch_one_as(conn, Thresholds, "latest_thresholds")
 
 
 def read_traffic(conn: Connection) -> Traffic | None:
     """Return what the newest minute took; None if there is no minute."""
-    with conn.cursor(row_factory=class_row(Traffic)) as cursor:
-        return cursor.execute(db.query("latest_traffic")).fetchone()
+    return fetch_one_as(conn, Traffic, "latest_traffic")
 
 
 def read_refresh(conn: Connection) -> RefreshRun | None:
     """Return the newest refresh, accepted or not."""
-    with conn.cursor(row_factory=class_row(RefreshRun)) as cursor:
-        return cursor.execute(db.query("latest_refresh")).fetchone()
+    return fetch_one_as(conn, RefreshRun, "latest_refresh")
 
 
 def list_troubled_wallets(conn: Connection, *, since: datetime, until: datetime, wallets: int) -> list[TroubledWallet]:
     """Return the wallets of which most is missing from one moment up to another, worst first, at most so many."""
     asked = {"since": since, "until": until, "wallets": wallets}
-    with conn.cursor(row_factory=class_row(TroubledWallet)) as cursor:
-        return cursor.execute(db.query("list_troubled_wallets"), asked).fetchall()
+    return fetch_as(conn, TroubledWallet, "list_troubled_wallets", asked)
 
 
 def measure_storage(conn: Connection) -> Storage:
     """Return how the cells are kept."""
-    with conn.cursor(row_factory=class_row(Storage)) as cursor:
-        storage = cursor.execute(db.query("measure_storage")).fetchone()
-    if storage is None:
-        raise TypeError("cell_storage() gave no row")
-    return storage
+    return fetch_the_one_as(conn, Storage, "measure_storage")
 
 
 def list_held_locks(conn: Connection) -> list[HeldLock]:
     """Return who holds which of hlctl's advisory locks."""
-    with conn.cursor(row_factory=class_row(HeldLock)) as cursor:
-        return cursor.execute(db.query("list_held_locks"), {"lock_class": db.LOCK_CLASS}).fetchall()
+    return fetch_as(conn, HeldLock, "list_held_locks", {"lock_class": db.LOCK_CLASS})
 
 
 def read_metrics(conn: Connection) -> "Facts":
     """Return what the metrics file says of the record, without its sizes."""
     from hlctl.metrics import Facts  # noqa: PLC0415 - who has no metrics file never loads it
 
-    with conn.cursor(row_factory=class_row(Facts)) as cursor:
-        facts = cursor.execute(db.query("read_metrics")).fetchone()
-    if facts is None:
-        raise TypeError("v_latest_health has no row")
-    return facts
+    return fetch_the_one_as(conn, Facts, "read_metrics")
 
 
 def add_sizes(conn: Connection, facts: "Facts") -> "Facts":
@@ -78,17 +63,12 @@ def add_sizes(conn: Connection, facts: "Facts") -> "Facts":
 
 def read_health(conn: Connection) -> Health:
     """Return the database's judgement; there always is one."""
-    with conn.cursor(row_factory=class_row(Health)) as cursor:
-        health = cursor.execute(db.query("latest_health")).fetchone()
-    if health is None:
-        raise TypeError("v_latest_health has no row")
-    return health
+    return fetch_the_one_as(conn, Health, "latest_health")
 
 
 def read_latest_run(conn: Connection) -> Recorded | None:
     """Return the newest recorded minute."""
-    with conn.cursor(row_factory=class_row(Recorded)) as cursor:
-        return cursor.execute(db.query("latest_run")).fetchone()
+    return fetch_one_as(conn, Recorded, "latest_run")
 
 
 def list_last_hour(conn: Connection) -> list[tuple[datetime, str | None]]:
@@ -98,23 +78,14 @@ def list_last_hour(conn: Connection) -> list[tuple[datetime, str | None]]:
 
 def summarize_minute(conn: Connection, minute: datetime) -> list[Holders]:
     """Return what the cells of a minute say, one line per asset."""
-    with conn.cursor(row_factory=class_row(Holders)) as cursor:
-        return cursor.execute(db.query("summarize_minute"), {"minute": minute}).fetchall()
+    return fetch_as(conn, Holders, "summarize_minute", {"minute": minute})
 
 
 def describe_session(conn: Connection) -> Session:
     """Return who the session is and what its server is; needs no schema."""
-    with conn.cursor(row_factory=class_row(Session)) as cursor:
-        session = cursor.execute(db.query("describe_session")).fetchone()
-    if session is None:
-        raise TypeError("a session has one row")
-    return session
+    return fetch_the_one_as(conn, Session, "describe_session")
 
 
 def measure_growth(conn: Connection) -> Growth:
     """Return how much room the record takes."""
-    with conn.cursor(row_factory=class_row(Growth)) as cursor:
-        growth = cursor.execute(db.query("measure_growth")).fetchone()
-    if growth is None:
-        raise TypeError("a measurement has one row")
-    return growth
+    return fetch_the_one_as(conn, Growth, "measure_growth")

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from hlctl import db, oddities
-from hlctl.db import Connection, fetch_one
+from hlctl.db import Connection, fetch_one, fetch_one_as
 from hlctl.errors import BusyError, DatabaseUnusableError, MinuteMissedError, NoUniverseError
 from hlctl.model import (
     Answer,
@@ -45,10 +44,9 @@ class Task:
     wallets: tuple[Wallet, ...]
 
 
-def ensure_partitions(conn: Connection, *, days: int) -> int:
-    """Make the daily partitions from today to `days` later and return how many were missing."""
-    row = fetch_one(conn, "ensure_partitions", {"days": days})
-    return int(row[0]) if row else 0
+def ensure_partitions(conn: Connection, *, days: int) -> None:
+    """Make the daily partitions that are missing from today to `days` later."""
+    conn.execute(db.query("ensure_partitions"), {"days": days})
 
 
 def read_clock(conn: Connection) -> datetime:
@@ -73,9 +71,7 @@ def take_minute(conn: Connection, *, lead: timedelta) -> Taken:
 
 def find_attempt(conn: Connection, minute: datetime, attempt_id: UUID) -> Recorded | None:
     """Return the minute if this attempt at it was committed."""
-    with conn.cursor(row_factory=class_row(Recorded)) as cursor:
-        found = cursor.execute(db.query("find_attempt"), {"minute": minute, "attempt_id": attempt_id})
-        return found.fetchone()
+    return fetch_one_as(conn, Recorded, "find_attempt", {"minute": minute, "attempt_id": attempt_id})
 
 
 def read_past(conn: Connection, minute: datetime) -> Past | None:
@@ -108,7 +104,7 @@ def retake_minute(conn: Connection, minute: datetime, *, needed: bool) -> None:
 
 def set_idle_timeout(conn: Connection, timeout: str) -> None:
     """Bound anew how long the server lets the transaction sit between two statements."""
-    conn.execute(db.query("set_idle_timeout"), {"timeout": timeout})
+    db.set_local(conn, "idle_in_transaction_session_timeout", timeout)
 
 
 def take_refresh(conn: Connection) -> None:
@@ -172,20 +168,15 @@ def publish(
     counted = fetch_one(conn, "count_minute", {"minute": minute})
     expected, succeeded, rows_written, missing, fingerprint = counted or (0, 0, 0, {}, None)
     odd = oddities.find(conn, minute)
-    with conn.cursor(row_factory=class_row(Recorded)) as cursor:
-        recorded = cursor.execute(
-            db.query("publish_minute"),
-            {
-                "minute": minute,
-                "expected": expected,
-                "succeeded": succeeded,
-                "rows_written": rows_written,
-                "missing": Jsonb(missing),
-                "fingerprint": fingerprint,
-                "suspect": odd.suspect,
-                "anomaly_rules": odd.rules,
-            },
-        ).fetchone()
+    counts = {
+        "expected": expected,
+        "succeeded": succeeded,
+        "rows_written": rows_written,
+        "missing": Jsonb(missing),
+        "fingerprint": fingerprint,
+    }
+    found = {"minute": minute, **counts, "suspect": odd.suspect, "anomaly_rules": odd.rules}
+    recorded = fetch_one_as(conn, Recorded, "publish_minute", found)
     if recorded is None:
         raise MinuteMissedError
     conn.execute(db.query("record_health"), {"minute": minute})
@@ -223,7 +214,7 @@ def _array(values: Iterable[object]) -> str:
 
 def list_current_universe(conn: Connection) -> list[str]:
     """Return the addresses of the universe in force, best first."""
-    return [address for address, _rank in conn.execute(db.query("list_current_universe")).fetchall()]
+    return [address for (address,) in conn.execute(db.query("list_current_universe")).fetchall()]
 
 
 def find_stored_members(conn: Connection) -> tuple[int, list[str]]:
@@ -280,13 +271,12 @@ def _add_refresh(
 
 def add_failed_refresh(
     conn: Connection, *, n_requested: int, duration_ms: int, rows_seen: int, rows_rejected: int, error: str
-) -> int:
+) -> None:
     """Record a refresh that gave nothing to be believed, with the rule that failed; the universe stays.
 
-    Returns its run id. Its warning count is 0: it says nothing of turnover, and the next count goes on from the members
-    stored last.
+    Its warning count is 0: it says nothing of turnover, and the next count goes on from the members stored last.
     """
-    return _add_universe_run(
+    _add_universe_run(
         conn,
         status="failed",
         source=None,
@@ -309,5 +299,4 @@ def _add_universe_run(conn: Connection, **columns: object) -> int:
 
 def read_universe(conn: Connection) -> Universe | None:
     """Return the universe in force at a glance."""
-    with conn.cursor(row_factory=class_row(Universe)) as cursor:
-        return cursor.execute(db.query("summarize_universe")).fetchone()
+    return fetch_one_as(conn, Universe, "summarize_universe")

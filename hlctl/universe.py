@@ -130,9 +130,9 @@ def due_after(period: timedelta) -> timedelta:
     return DUE_FROM * period
 
 
-def is_due(age: timedelta | None, period: timedelta) -> bool:
+def is_due(age: timedelta, period: timedelta) -> bool:
     """Tell whether a universe of that age is due.
 
-    So are none at all (None) and one from the future: the clock was set back, and waiting for it could take years.
+    So is one from the future: the clock was set back, and waiting for it could take years.
     """
-    return age is None or not timedelta(0) <= age < due_after(period)
+    return not timedelta(0) <= age < due_after(period)

@@ -1,6 +1,6 @@
 """JSON from the exchange to domain values: strict about what is read, indifferent to what is not.
 
-Shapes are those of api.md 1.2 and 2. What cannot be read truthfully is refused, with the reason its cells will carry.
+Shapes are those `hlctl.sim` serves. What cannot be read truthfully is refused, with the reason its cells will carry.
 """
 
 import codecs
@@ -149,7 +149,7 @@ def _decimal(value: object) -> Decimal:
 
 
 def _price(value: object) -> Decimal | None:
-    """Read a price that may be absent; the exchange's own schema shows "NaN" for none (api.md 1.2)."""
+    """Read a price that may be absent; the exchange's own schema shows "NaN" for none."""
     if value is None or value == "NaN":
         return None
     price = _decimal(value)
@@ -353,7 +353,7 @@ def _row(row: object) -> LeaderboardRow | None:
         address = address[:2] + address[2:].lower()
         windows = row["windowPerformances"]  # type: ignore[index]
         names = [name for name, _figures in windows]
-        if {type(windows), *map(type, windows)} != {list} or not {str}.issuperset(map(type, names)):
+        if not all(type(part) is list for part in (windows, *windows)) or not all(type(name) is str for name in names):
             return None
         if names.count("month") > 1 or not ADDRESS.fullmatch(address):
             return None

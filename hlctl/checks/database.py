@@ -110,15 +110,15 @@ class LackingRight:
 _SHOWN = 3  # rights named in one line
 
 
-def rights(role: str, lacking: Sequence[LackingRight]) -> Check:
-    """Judge whether the session's role may run the commands that record and read."""
+def rights(role: str, lacking: Sequence[LackingRight], *, reading: Collection[str]) -> Check:
+    """Judge whether the session's role may run every command; a reader's rights are enough for those in `reading`."""
     needed = [right for right in lacking if right.needed_by]
     words = ", ".join(right.words for right in (needed or lacking)[:_SHOWN])
     more = len(needed or lacking) - _SHOWN
     finding = f"role {role} lacks {words}{f' and {more} more' if more > 0 else ''}"
     commands = sorted({command for right in needed for command in right.needed_by})
     if commands:
-        access = "reader" if commands == ["status"] else "writer"
+        access = "reader" if set(commands) <= set(reading) else "writer"
         remedy = f"run `hlctl init-db --{access} {role}` as the owner of the tables"
         return problem(CheckId.RIGHTS, f"{finding}, for {', '.join(commands)}", remedy)
     if lacking:

@@ -101,13 +101,13 @@ class Schedules:
     cron_yields: bool  # each of these lines does nothing where the timer runs
 
 
-_SCHEDULED = ("snapshot", "refresh-universe")
+SCHEDULED = ("snapshot", "refresh-universe")
 
 
 def schedule(found: Schedules) -> Check:
     """Judge whether each command that must run is started by one of the two."""
-    both = [command for command in _SCHEDULED if command in found.timers and command in found.cron]
-    neither = [command for command in _SCHEDULED if command not in found.timers and command not in found.cron]
+    both = [command for command in SCHEDULED if command in found.timers and command in found.cron]
+    neither = [command for command in SCHEDULED if command not in found.timers and command not in found.cron]
     if "snapshot" in neither:
         finding = "neither a systemd timer nor a crontab of this machine starts `hlctl snapshot`"
         remedy = "see docs/installation.md; nothing to do where something else starts it: Kubernetes, another machine"
@@ -121,8 +121,8 @@ def schedule(found: Schedules) -> Check:
         return warning(
             CheckId.SCHEDULE, finding, "keep one: `systemctl disable --now` the timers, or remove the crontab"
         )
-    ways = {"systemd" if command in found.timers else "cron" for command in _SCHEDULED}
-    return ok(CheckId.SCHEDULE, f"{' and '.join(sorted(ways))} start {' and '.join(_SCHEDULED)}")
+    ways = {"systemd" if command in found.timers else "cron" for command in SCHEDULED}
+    return ok(CheckId.SCHEDULE, f"{' and '.join(sorted(ways))} start {' and '.join(SCHEDULED)}")
 
 
 def process_limits(files: int | None, *, connections: int, others: int) -> Check:

@@ -1,7 +1,7 @@
 """Opening the database a command works on, embedded or not, and bringing its schema up to date."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,12 +89,11 @@ def init_db(
 
     Raises ConfigurationError, with nothing done, if a role does not exist.
     """
-    named = (dict.fromkeys(readers, Access.READER), dict.fromkeys(writers, Access.WRITER))
     with opened(settings, create=not dry_run) as conn:
         with db.transaction(conn):
             access.require_roles(conn, [*writers, *readers])
         applied = migrate.plan(conn) if dry_run else migrate.migrate(conn)
-        grants = _grant(conn, *named, dry_run=dry_run)
+        grants = _grant(conn, readers, writers, dry_run=dry_run)
     return SchemaResult(
         applied=[migration.name for migration in applied],
         version=migrate.packaged()[-1].version,
@@ -104,11 +103,11 @@ def init_db(
 
 
 def _grant(
-    conn: db.Connection, readers: Mapping[str, Access], writers: Mapping[str, Access], *, dry_run: bool = False
+    conn: db.Connection, readers: Sequence[str] = (), writers: Sequence[str] = (), *, dry_run: bool = False
 ) -> list[str]:
     """Give roles access, and to those who have it what an upgrade brought; return the statements."""
     with db.transaction(conn, statement_timeout=60, lock_timeout=60):  # another one may migrate
-        roles = {**readers, **access.holders(conn), **writers}
+        roles = dict.fromkeys(readers, Access.READER) | access.holders(conn) | dict.fromkeys(writers, Access.WRITER)
         return access.plan(conn, roles) if dry_run or not roles else access.grant(conn, roles)
 
 
@@ -126,7 +125,7 @@ def prepare(conn: db.Connection, *, may_migrate: bool, command: str | None = Non
         if not may_migrate:
             raise
         migrate.migrate(conn)
-        _grant(conn, {}, {})
+        _grant(conn)
 
 
 def embedded_data_dir(settings: Settings) -> Path:

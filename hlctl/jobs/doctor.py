@@ -48,20 +48,9 @@ PATIENCE = 12.0
 
 _ANSWER = 5.0  # seconds for one answer of the database or the exchange
 _NOBODY = "0x" + "0" * 40  # a wallet: any has an answer
-_NEWEST_MAJOR = binaries.MAJOR
 _NETWORK = "look at the network, a proxy or firewall on the way, and HLCTL_API_URL"
 _FILES = "look at the network, a proxy or firewall on the way, and HLCTL_LEADERBOARD_URL"
 
-_OF_DATABASE = (
-    CheckId.DATABASE_TLS, CheckId.DATABASE_VERSION, CheckId.DATABASE_ENCODING, CheckId.DATABASE_WRITABLE,
-    CheckId.POOLER, CheckId.SCHEMA,
-    CheckId.TOOL_VERSION, CheckId.RIGHTS, CheckId.SCHEMA_CREATORS, CheckId.UNIVERSE, CheckId.RECORDING, CheckId.ENGINE,
-    CheckId.PARTITIONS_AHEAD, CheckId.CLOCK_HOST_DATABASE,
-)  # fmt: skip
-_NEED_SETTINGS = (
-    CheckId.DATABASE_REACHABLE, *_OF_DATABASE, CheckId.EMBEDDED_SERVER, CheckId.DISK, CheckId.EXCHANGE_REACHABLE,
-    CheckId.LEADERBOARD_REACHABLE, CheckId.CLOCK_DATABASE_EXCHANGE, CheckId.PROCESS_LIMITS, CheckId.METRICS_FILE,
-)  # fmt: skip
 _NOT_THERE_YET = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
 
 
@@ -84,11 +73,11 @@ class _Seen:
             self.checks.setdefault(check, skipped(check, reason))
 
 
-def doctor(config: Path | None, *, root: Path = machine.ROOT, ask: machine.Ask = machine.ask) -> DoctorResult:
+def doctor(config: Path | None) -> DoctorResult:
     """Look at everything; `config` is the settings file named on the command line."""
     seen = _Seen()
     seen.add(on_machine.bytecode(*machine.modules()))
-    looks: list[Callable[[], None]] = [lambda: seen.add(on_machine.schedule(machine.schedules(root, ask)))]
+    looks: list[Callable[[], None]] = [lambda: seen.add(on_machine.schedule(machine.schedules()))]
     try:
         sources = settings.read_sources(config)  # once: it may be a pipe
         looks.append(lambda: _look_at_files(sources, seen))
@@ -222,7 +211,7 @@ def _question(conn: db.Connection, seen: _Seen) -> None:
     where = {"host": conn.info.host, "address": conn.info.hostaddr}
     seen.add(database.database_tls(**where, mode=mode, is_encrypted=conn.pgconn.ssl_in_use))
     number, words = conn.info.server_version, conn.info.parameter_status("server_version") or "of unknown version"
-    seen.add(database.database_version(number, words, oldest=db.OLDEST_SERVER, newest_major=_NEWEST_MAJOR))
+    seen.add(database.database_version(number, words, oldest=db.OLDEST_SERVER, newest_major=binaries.MAJOR))
     try:
         session = _describe(conn)
         later = _describe(conn)
@@ -279,7 +268,7 @@ def _rights(asked: _Asked) -> Check:
     if not migrate.has_book(asked.conn):
         return skipped(CheckId.RIGHTS, str(SchemaMissingError()))
     lacking = [LackingRight(str(right), right.needed_by) for right in access.lacking(asked.conn)]
-    return database.rights(asked.session.role, lacking)
+    return database.rights(asked.session.role, lacking, reading=access.READING)
 
 
 def _clock(asked: _Asked) -> Check:
@@ -317,6 +306,14 @@ _QUESTIONS: dict[CheckId, Callable[[_Asked], Check]] = {
     CheckId.ENGINE: _engine,
     CheckId.PARTITIONS_AHEAD: _partitions,
 }
+_OF_DATABASE = (
+    CheckId.DATABASE_TLS, CheckId.DATABASE_VERSION, CheckId.DATABASE_ENCODING, CheckId.DATABASE_WRITABLE,
+    CheckId.POOLER, *_QUESTIONS,
+)  # fmt: skip
+_NEED_SETTINGS = (
+    CheckId.DATABASE_REACHABLE, *_OF_DATABASE, CheckId.EMBEDDED_SERVER, CheckId.DISK, CheckId.EXCHANGE_REACHABLE,
+    CheckId.LEADERBOARD_REACHABLE, CheckId.CLOCK_DATABASE_EXCHANGE, CheckId.PROCESS_LIMITS, CheckId.METRICS_FILE,
+)  # fmt: skip
 
 
 # The exchange.

@@ -30,7 +30,7 @@ _NAMED = 3  # minutes named in a finding
 def export(
     settings: Settings,
     *,
-    wanted: tuple[str | None, str | None],
+    wanted: tuple[date | None, date | None],
     directory: Path,
     kind: str,
     force: bool,
@@ -42,14 +42,13 @@ def export(
     if a day is not final, ConfigurationError without pyarrow, ArchiveError where files cannot be written, BusyError if
     another export writes there.
     """
-    first, last = _range(wanted)
     cellfile.require(kind)
     with opened(settings, create=False, left=countdown(_PATIENCE)) as conn:
         with db.transaction(conn, read_only=True):
             access.require(conn, "export")
             migrate.require_current(conn)
             recorded = days.list_recorded(conn)
-        chosen = _choose(recorded, first, last, directory)
+        chosen = _choose(recorded, *wanted, directory)
         with archive.locked(directory):
             total = _Total(sum(day.cells for day in chosen), progress)
             done = [_export(conn, directory, day, kind, force=force, progress=total.add) for day in chosen]
@@ -66,15 +65,6 @@ class _Total:
         """Count these too."""
         self._done += number
         self._progress(self._done, self._of)
-
-
-def _range(wanted: tuple[str | None, str | None]) -> tuple[date | None, date | None]:
-    first, last = (None if word is None else _day(word) for word in wanted)
-    if (first is None) != (last is None):
-        raise UsageError("--from and --to belong together", remedy="give both, or --day")
-    if first and last and first > last:
-        raise UsageError(f"--from {first} is after --to {last}")
-    return first, last
 
 
 def _day(word: str) -> date:
@@ -127,9 +117,9 @@ def _export(
             return done(did="empty", format=kind, rows=0, bytes=0)
         if written.rows != recorded.cells:  # somebody changed the record, or this role may not see all of it
             return done(did="incomplete", format=kind, rows=written.rows, bytes=0)
-        is_linked = known is not None and (not force or known.previous == archive.link(directory, day))
-        is_wanted = is_linked and not (force and known and known.kind != kind)
-        if known and is_wanted and _is_same(directory, known, kind, path, written):
+        # Forced, a day with the same cells is written anew too: in another format, or linked to the day before it.
+        may_stay = known and (not force or (known.kind, known.previous) == (kind, archive.link(directory, day)))
+        if known and may_stay and _is_same(directory, known, kind, path, written):
             return done(did="unchanged", format=known.kind, rows=known.rows, bytes=known.bytes)
         if is_known and not force:
             there = known.kind if known else kind
@@ -174,13 +164,13 @@ def _known(directory: Path, day: date) -> tuple[Manifest | None, bool]:
 
 
 def verify(
-    settings: Settings, *, wanted: tuple[str | None, str | None], directory: Path, progress: Progress
+    settings: Settings, *, wanted: tuple[date | None, date | None], directory: Path, progress: Progress
 ) -> ArchiveResult:
     """Check files against manifests, manifests against each other, and cells against the database where there is one.
 
-    Raises ArchiveError if there is no archive, and UsageError if a day wanted is not in it and none of the others is.
+    Raises ArchiveError if there is no archive, or none of the days wanted in it.
     """
-    first, last = _range(wanted)
+    first, last = wanted
     archived = archive.list_days(directory)
     chosen = [day for day in archived if (first is None or first <= day) and (last is None or day <= last)]
     if not chosen:
@@ -297,8 +287,13 @@ def _minutes(what: str, minutes: Iterator[datetime] | set[datetime]) -> list[str
     return [f"{len(found)} minutes are {what}: {named}{', ...' if len(found) > _NAMED else ''}"]
 
 
-def ranged(day: str | None, first: str | None, last: str | None) -> tuple[str | None, str | None]:
-    """Return the first and the last day that a command line asks for; raises UsageError if it asks in two ways."""
+def ranged(day: str | None, first: str | None, last: str | None) -> tuple[date | None, date | None]:
+    """Return the first and the last day that a command line asks for, both None if for all. Raises UsageError."""
     if day is not None and (first is not None or last is not None):
         raise UsageError("--day stands alone", remedy="give --from and --to for several days")
-    return (day, day) if day is not None else (first, last)
+    begins, ends = (None if word is None else _day(word) for word in ((first, last) if day is None else (day, day)))
+    if (begins is None) != (ends is None):
+        raise UsageError("--from and --to belong together", remedy="give both, or --day")
+    if begins and ends and begins > ends:
+        raise UsageError(f"--from {begins} is after --to {ends}")
+    return begins, ends

@@ -1,4 +1,4 @@
-"""`snapshot`: one minute, from the lock to the COMMIT, in one transaction (design.md section 3).
+"""`snapshot`: one minute, from the lock to the COMMIT, in one transaction (docs/architecture.md).
 
 A lost connection does not lose the answers: the transaction begins again on a new one, for the same minute, as long as
 a COMMIT can still be sent in time.

@@ -64,9 +64,7 @@ class Fault:
     endless: bool = False  # the body over and over again, until the client goes away
     times: int | None = None  # only so many requests, None = for ever
     drop: bool = False  # close the connection without an answer
-    truncate_at: int | None = (
-        None  # send the body up to there (a slice's end) under the full Content-Length, then close
-    )
+    truncate_at: int | None = None  # send the body up to there (a slice) under the full Content-Length, then close
     reset: bool = False  # end the connection with RST
 
 

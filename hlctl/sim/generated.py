@@ -1,15 +1,11 @@
 """A world made up from a seed: its leaderboard, and its wallets looked at in a minute."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from hlctl.sim import states
 from hlctl.sim.board import Board, Kind
 from hlctl.sim.market import COINS, Coin, mark_price
-from hlctl.sim.wallets import draw_plan
-
-if TYPE_CHECKING:
-    from hlctl.sim.wallets import Plan
+from hlctl.sim.wallets import Plan, draw_plan
 
 _CACHED = 4096  # wallets whose plan and last state are kept; beyond it they are made again
 

@@ -6,7 +6,7 @@ Small on purpose: a general server would answer a tenth as many requests, and wo
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -35,8 +35,8 @@ class Step:
     reset: bool = False  # close with RST, and lose what has not been sent
 
 
-Answer = Callable[[Request], Iterator[Step]]
-"""Says what happens for a request; the iterator is closed when the client goes away before its end."""
+Answer = Callable[[Request], Generator[Step, None, None]]
+"""Says what happens for a request; it is closed when the client goes away before its end."""
 
 
 class _MalformedError(Exception):
@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
         self._answer = answer
         self._connections = connections
         self._buffer = b""
-        self._steps: Iterator[Step] | None = None
+        self._steps: Generator[Step, None, None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._keep_alive = True
         self._paused = False
@@ -144,9 +144,8 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         steps, self._steps = self._steps, None
-        close = getattr(steps, "close", None)
-        if close is not None:
-            close()
+        if steps is not None:
+            steps.close()
 
     def _take(self) -> Request | None:
         """Take the next whole request off the buffer; None if it has not come yet."""

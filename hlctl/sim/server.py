@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -224,7 +224,7 @@ class Exchange:
 
     # Answering.
 
-    def _answer(self, request: Request) -> Iterator[Step]:
+    def _answer(self, request: Request) -> Generator[Step, None, None]:
         """Say what happens for a request."""
         call = self._read(request)
         admitted = self._ledger.arrive(self.clock(), call.weight)

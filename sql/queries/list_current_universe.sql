@@ -1,5 +1,5 @@
--- The universe in force, best first. Columns: address, rank.
-SELECT w.address, u.rank
+-- The addresses of the universe in force, best first.
+SELECT w.address
   FROM wallet_universe_current u
   JOIN wallets w USING (wallet_id)
  ORDER BY u.rank

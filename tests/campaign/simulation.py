@@ -115,10 +115,10 @@ class Simulation:
                 return self.stage.idle.pop()
             return real_dial(conninfo, timeout=timeout)
 
-        def partitions(conn: db.Connection, *, days: int) -> int:
+        def partitions(conn: db.Connection, *, days: int) -> None:
             if self.scene and self.scene.has_no_partitions:
                 raise psycopg.errors.LockNotAvailable("simulated")
-            return ensure(conn, days=days)
+            ensure(conn, days=days)
 
         def publish(conn: db.Connection, minute: datetime, **given: Any) -> Any:
             recorded = real_publish(conn, minute, **given)

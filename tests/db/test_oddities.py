@@ -712,11 +712,11 @@ def test_a_bug_in_here_costs_no_minute_and_a_lost_connection_is_told(
     run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The first is said in the log; the second is the caller's, who begins again on another one."""
-    monkeypatch.setattr(oddities, "_set", lambda *_: int("a bug"))
+    monkeypatch.setattr(db, "set_local", lambda *_: int("a bug"))
     assert run(0, d(10)).status == "success"
     assert caplog.messages == ["nobody looked for oddities: ValueError"]
     caplog.clear()
-    monkeypatch.setattr(oddities, "_set", lambda conn, *_: conn.close())
+    monkeypatch.setattr(db, "set_local", lambda conn, *_: conn.close())
     with pytest.raises(psycopg.OperationalError):
         run(1, d(10))
     assert caplog.messages == []

@@ -164,14 +164,11 @@ def test_a_query_file_is_one_statement_that_the_schema_understands(rolled_back: 
         rolled_back.execute(b"PREPARE probe AS " + statement.encode())
 
 
-"""Queries of `verify`, which is not there yet; tests/db/test_oddities.py runs them."""
-
-
 def test_every_query_file_is_used_and_every_used_query_exists() -> None:
     """A query without a caller rots, a caller without a query fails at run time."""
     package = Path(db.__file__).parent
     code = "\n".join(file.read_text() for file in package.glob("*.py"))
-    named = set(re.findall(r'query\("(\w+)"\)', code)) | set(re.findall(r'fetch_one\(\s*conn,\s*"(\w+)"', code))
+    named = set(re.findall(r'(?:query\(|fetch_\w+\(\s*conn,\s*(?:\w+,\s*)?)"(\w+)"', code))
     named |= {f"check_{check.id}" for check in audit.CHECKS}
     assert named == {file.stem for file in QUERIES}
 

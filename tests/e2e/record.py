@@ -1,12 +1,9 @@
 """Days of minutes put into the database by SQL: recording them would take days."""
 
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime, time, timedelta
 
 import psycopg
-
-Fill = Callable[..., None]
 
 _RUNS = """
     INSERT INTO ingest_runs (

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -92,39 +93,42 @@ def url_of(hlctl: Hlctl) -> str:
 @pytest.fixture(scope="module")
 def prepared(
     world: sim.World, set_clock_of: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
-    """Return the data directory of a stopped server with a universe: each test copies it."""
+) -> Iterator[tuple[Path, str]]:
+    """Return the data directory of a stopped server with a universe, which each test copies, and its URL."""
     home = tmp_path_factory.mktemp("prepared")
     with sim.serve(world) as exchange:
         hlctl = Hlctl({"HLCTL_DATA_DIR": str(home / "d"), "HLCTL_LEADERBOARD_URL": exchange.leaderboard_url}, home)
         assert hlctl("init-db").code == 0
-        set_clock_of(url_of(hlctl), M)
+        url = url_of(hlctl)
+        set_clock_of(url, M)
         assert hlctl("refresh-universe").code == 0
         assert hlctl("db", "stop").code == 0
-    yield home / "d"
+    yield home / "d", url
     shutil.rmtree(home)
 
 
 @pytest.fixture
 def place(
-    prepared: Path,
+    prepared: tuple[Path, str],
     tmp_path: Path,
     exchange: sim.Exchange,
     make_hlctl: Callable[..., Hlctl],
     set_clock_of: Callable[..., None],
 ) -> Iterator[Place]:
     """Return a function that puts a database with a universe into a folder, running, two seconds into minute M."""
+    original, url = prepared
     made = []
 
     def make(folder: Path = tmp_path) -> Embedded:
         made.append(folder / "d")
-        subprocess.run(["cp", "-a", prepared, made[-1]], check=True)
+        subprocess.run(["cp", "-a", original, made[-1]], check=True)
         hlctl = make_hlctl(
             HLCTL_DATA_DIR=str(made[-1]),
             HLCTL_API_URL=exchange.url,
             HLCTL_LEADERBOARD_URL=exchange.leaderboard_url,
         )
-        found = Embedded(hlctl, exchange, made[-1], set_clock_of, url_of(hlctl))
+        here = url.replace(quote(str(original), safe=""), quote(str(made[-1]), safe=""))
+        found = Embedded(hlctl, exchange, made[-1], set_clock_of, here)
         assert hlctl("db", "start").code == 0
         found.at(M)
         return found

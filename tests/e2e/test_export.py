@@ -33,7 +33,6 @@ from tests.e2e.test_oddities import steady
 PAGE = (Path(__file__).parents[2] / "docs" / "archive.md").read_text()
 TODAY = M.date()
 YESTERDAY, BEFORE, FIRST = (TODAY - timedelta(days=days) for days in (1, 2, 4))
-FORMATS = ("parquet", "csv")
 NAMES = {"parquet": "cells.parquet", "csv": "cells.csv.gz"}
 NUMBERS = ("position_szi", "entry_px", "liq_px", "leverage", "margin_used")
 COLUMNS = (

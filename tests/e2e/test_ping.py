@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -207,15 +208,11 @@ BAD: dict[str, tuple[Callable[[socket.socket], None] | bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_whatever_the_other_side_does_costs_two_seconds_and_one_warning(
-    pinging: Hlctl, listener: Listener, name: str
-) -> None:
+def test_whatever_the_other_side_does_costs_two_seconds_and_one_warning(pinging: Hlctl, listener: Listener) -> None:
     """One attempt, the reason in a word, never the address; the exit code stays."""
-    answer, reason = BAD[name]
     attempts: list[float] = []
 
-    def serve(connection: socket.socket) -> None:
+    def serve(answer: Callable[[socket.socket], None] | bytes, connection: socket.socket) -> None:
         attempts.append(time.monotonic())
         if callable(answer):
             answer(connection)
@@ -223,14 +220,15 @@ def test_whatever_the_other_side_does_costs_two_seconds_and_one_warning(
             connection.recv(65536)
             connection.sendall(answer.replace(b"%b", listener.url.encode()))
 
-    with listening(serve) as port:
-        ran = pinging("--quiet", "snapshot", HLCTL_PING_URL=f"http://127.0.0.1:{port}/{PATH}")
-        ended = time.monotonic()
-    assert (ran.code, ran.out) == (0, "")
-    assert ran.err == f"hlctl: WARNING: the ping was not delivered: {reason}\n"
-    (attempt,) = attempts
-    assert listener.heard == [], "a redirect is not followed"
-    assert ended - attempt < 2 + 2, "the end of the process is the rest"
+    for name, (answer, reason) in BAD.items():  # the first records the minute, which the others find complete
+        with listening(partial(serve, answer)) as port:
+            ran = pinging("--quiet", "snapshot", HLCTL_PING_URL=f"http://127.0.0.1:{port}/{PATH}")
+            ended = time.monotonic()
+        assert (ran.code, ran.out) == (0, ""), name
+        assert ran.err == f"hlctl: WARNING: the ping was not delivered: {reason}\n"
+        assert listener.heard == [], "a redirect is not followed"
+        assert ended - attempts.pop() < 2 + 2, "the end of the process is the rest"
+        assert attempts == [], name
 
 
 @pytest.mark.parametrize(

@@ -39,30 +39,18 @@ def again(words: str) -> str:
     return f"hlctl snapshot: good again: 2026-01-06 {words}\n"
 
 
-@pytest.fixture(params=[(), ("--quiet",)], ids=["plain", "quiet"])
-def options(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """Return the options before the command."""
-    given: tuple[str, ...] = request.param
-    return given
-
-
 @pytest.fixture
-def minute(
-    with_universe: Hlctl,
-    exchange: sim.Exchange,
-    at: At,
-    rows: Rows,
-    options: tuple[str, ...],
-    tmp_path: Path,
-) -> Minute:
+def minute(with_universe: Hlctl, exchange: sim.Exchange, at: At, rows: Rows, tmp_path: Path) -> Minute:
     """Return a function that runs a minute on a host as the exchange and the database are: its code and stderr.
 
-    On stdout there is a line of each good run, and none with --quiet, which is checked here.
+    Odd minutes run with --quiet, which changes nothing of that. On stdout there is a line of each good run, and none
+    with --quiet, which is checked here.
     """
     members = universe(rows)
 
     def run(number: int, *, exchange_is: str = "good", database_is: str = "good", host: str = "a") -> tuple[int, str]:
         at(minute=M + timedelta(minutes=number))
+        options = ("--quiet",) * (number % 2)
         exchange.behave()
         for address in {ALL_FAIL: members, SOME_FAIL: members[100:120]}.get(exchange_is, ()):
             exchange.misbehave(address, sim.Fault(status=404))

@@ -105,7 +105,6 @@ def test_a_misspelt_setting_is_exit_6_for_every_command(make_hlctl: Callable[...
             f"hlctl {' '.join(command)}: HLCTL_DATABASEURL in the environment is no setting of hlctl;"
             " did you mean HLCTL_DATABASE_URL?\n"
         )
-        assert "TOPSECRET" not in hlctl(*command, "--json").out
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def options(case: lines.Words) -> Verdict:
             found = prune._kept(case.given[0], settings.Settings())
         elif case.command == "days":
             wanted = words.days(*case.given)
-            found = export._range(export.ranged(*case.given))
+            found = export.ranged(*case.given)
         else:
             wanted = words.minutes(*case.given)
             asked = moments.wanted(*case.given)

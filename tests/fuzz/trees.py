@@ -18,7 +18,6 @@ class Arr(list[Any]):
     """An array of nodes."""
 
 
-Node = Obj | Arr | str
 Slot = tuple[Obj | Arr, int, str]
 """Where a value stands: its container, the index in it, and its key ("" in an array)."""
 

@@ -1,6 +1,7 @@
 """What `doctor` makes of the facts, and that docs/doctor.md explains every check."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hlctl.access import READING
 from hlctl.checks import Check, CheckId, Outcome, age, database, machine
 from hlctl.checks.database import Growth, LackingRight
 from hlctl.checks.engine import FUNCTIONS, Engine, engine
@@ -28,6 +30,10 @@ def health(state: str = "healthy", *reasons: str, universe_age: timedelta | None
         coverage_pct=Decimal(100), last_snapshot_age=timedelta(seconds=30), last_good_snapshot_ts=NOW,
         last_good_age=timedelta(seconds=30), universe_as_of_ts=NOW, universe_age=universe_age, suspect=(),
     )  # fmt: skip
+
+
+def rights(role: str, lacking: Sequence[LackingRight]) -> Check:
+    return database.rights(role, lacking, reading=READING)
 
 
 def server(**changes: Any) -> Server:
@@ -125,14 +131,14 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
     "the same tool": (database.tool_version("0.1.0", "0.1.0"), OK, "hlctl 0.1.0"),
     "an older schema's tool": (database.tool_version("0.9.0", "0.10.0"), OK, "migrated by 0.9.0"),
     "a newer tool": (database.tool_version("0.10.0", "0.9.1"), WARNING, "migrated by hlctl 0.10.0, this is 0.9.1"),
-    "every right": (database.rights("rec", []), OK, "role rec may run every command"),
+    "every right": (rights("rec", []), OK, "role rec may run every command"),
     "a right for people": (
-        database.rights("rec", [LackingRight("SELECT on alerts", [])]),
+        rights("rec", [LackingRight("SELECT on alerts", [])]),
         WARNING,
         "lacks SELECT on alerts",
     ),
     "rights": (
-        database.rights("rec", [LackingRight(f"INSERT on t{n}", ["snapshot"]) for n in range(5)]),
+        rights("rec", [LackingRight(f"INSERT on t{n}", ["snapshot"]) for n in range(5)]),
         PROBLEM,
         "role rec lacks INSERT on t0, INSERT on t1, INSERT on t2 and 2 more, for snapshot",
     ),
@@ -284,9 +290,10 @@ def test_facts_become_one_line_and_a_remedy(check: Check, outcome: Outcome, word
 
 def test_a_reader_is_let_in_as_one() -> None:
     """The remedy does not give away more than is missing."""
-    reader = database.rights("ann", [LackingRight("SELECT on ingest_runs", ["status"])])
-    assert "--reader ann`" in reader.remedy
-    writer = database.rights("ann", [LackingRight("SELECT on ingest_runs", ["status", "snapshot"])])
+    for commands in (["status"], ["export", "verify"], ["export", "status", "verify"]):
+        reader = rights("ann", [LackingRight("SELECT on ingest_runs", commands)])
+        assert "--reader ann`" in reader.remedy, commands
+    writer = rights("ann", [LackingRight("SELECT on ingest_runs", ["status", "snapshot"])])
     assert "--writer ann`" in writer.remedy
 
 

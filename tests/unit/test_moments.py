@@ -233,4 +233,4 @@ def test_a_range_lies_within_the_record_or_is_refused(
 def test_a_day_to_export_is_written_with_its_month(day: str) -> None:
     """The first is a date to Python: a Monday in the year before."""
     with pytest.raises(UsageError, match="is no day"):
-        export._range(export.ranged(day, None, None))
+        export.ranged(day, None, None)

@@ -83,7 +83,7 @@ def test_minus_zero_is_zero(zero: str) -> None:
 
 
 def test_nan_as_liquidation_price_means_none_was_given() -> None:
-    """The exchange's own schema shows it (api.md 1.2)."""
+    """The exchange's own schema shows it."""
     assert wire.decode_state(body(position(liquidationPx="NaN"))).positions[Asset.BTC].liq_px is None
 
 
