@@ -6,7 +6,6 @@ from functools import partial
 from hashlib import sha256
 
 import psycopg
-from psycopg.rows import class_row
 
 from hlctl import __version__, db
 from hlctl.errors import SchemaEditedError, SchemaForeignError, SchemaMissingError, SchemaNewerError, SchemaOlderError
@@ -81,8 +80,7 @@ def read_applied(conn: db.Connection) -> list[Applied]:
 
 def _read_book(conn: db.Connection) -> list[Applied]:
     try:
-        with conn.cursor(row_factory=class_row(Applied)) as cursor:
-            return cursor.execute(db.query("list_migrations")).fetchall()
+        return db.fetch_as(conn, Applied, "list_migrations")
     except psycopg.errors.UndefinedColumn:
         raise SchemaForeignError("public.schema_migrations is another application's") from None
 
