@@ -88,9 +88,8 @@ def assert_nothing_false(rows: Rows, exchange: sim.Exchange) -> None:
 
 def assert_whole(rows: Rows, exchange: sim.Exchange, minute: datetime, *, wallets: int = 200) -> None:
     """Check that the minute is a success, that each cell is known, and that each is what was served in it."""
-    assert rows("SELECT status, wallets_succeeded, missing FROM ingest_runs WHERE snapshot_ts = %s", minute) == [
-        ("success", wallets, {})
-    ]
+    run = rows("SELECT status, wallets_succeeded, missing FROM ingest_runs WHERE snapshot_ts = %s", minute)
+    assert run == [("success", wallets, {})], run
     assert len(known(rows, minute)) == wallets * len(ASSETS)
     assert known(rows, minute) <= served(exchange, minute)
 
