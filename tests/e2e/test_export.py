@@ -734,6 +734,18 @@ def test_a_cell_that_is_changed_with_its_manifest_is_found_even_when_its_day_is_
     assert verify(export, 1) == {str(FIRST): [published], str(BEFORE): [linked]}
 
 
+def test_a_fingerprint_that_is_gone_is_no_minute_from_before_there_were_any(
+    export: Callable[..., Ran], with_universe: Hlctl, database: str
+) -> None:
+    """Erased, it would let any cells of a pruned day pass; such an old minute has no rate limit either."""
+    assert export("--format", "csv").code == 0
+    assert with_universe("prune", "--keep", "3d").code == 0
+    execute(database, "UPDATE ingest_runs SET fingerprint = NULL, rate_limit = NULL")
+    assert verify(export, 0) == {}
+    execute(database, "UPDATE ingest_runs SET rate_limit = 0 WHERE snapshot_ts::date = %s", FIRST)
+    assert verify(export, 1) == {str(FIRST): ["3 minutes are not as it was published: 23:50, 23:51, 23:52"]}
+
+
 def test_a_zero_more_an_address_and_a_mark_are_found_too(export: Callable[..., Ran], archive: Path, rows: Rows) -> None:
     """The fingerprint covers the digits, not the address nor the mark."""
     assert export("--format", "csv").code == 0
