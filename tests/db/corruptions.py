@@ -177,6 +177,8 @@ CORRUPTIONS = (
     run("health", "healthy though suspect", "suspect = '{mass_zero}', anomaly_rules = NULL"),
     Corruption("dirty", "marks taken away", "UPDATE wallet_snapshots SET is_dirty = false, dirty_reason = NULL WHERE snapshot_ts = %(m)s", 1),
     Corruption("dirty", "a mark for nothing", f"UPDATE wallet_snapshots SET is_dirty = true, dirty_reason = 'szi_jump' WHERE {HELD}", 1),
+    Corruption("dirty", "a mark without a reason", f"UPDATE wallet_snapshots SET is_dirty = true WHERE {HELD}"),
+    Corruption("dirty", "a reason without a mark", f"UPDATE wallet_snapshots SET dirty_reason = 'szi_jump' WHERE {HELD}"),
     Corruption("dirty", "another reason", "UPDATE wallet_snapshots SET dirty_reason = 'stale_time' WHERE snapshot_ts = %(m)s AND is_dirty", 1),
     Corruption("dirty", "anomalies deleted", "DELETE FROM snapshot_anomalies WHERE snapshot_ts = %(m)s", 1),
     anomaly("dirty", "an anomaly of a cell that is clean", "'szi_jump', '{\"reason\": \"szi_jump\"}'"),
