@@ -647,6 +647,29 @@ def test_what_was_odd_in_a_restored_day_is_told_again_and_the_audit_finds_nothin
     assert rows(anomalies) == before
 
 
+@NEEDS_DUCKDB
+@pytest.mark.parametrize(
+    "other",
+    [
+        "UPDATE wallets SET address = '0x' || md5(address) || left(md5(address), 8)",
+        "UPDATE ingest_runs SET snapshot_ts = snapshot_ts - interval '9 days', run_id = run_id - 9 * 1440",
+    ],
+    ids=["another wallet", "no run"],
+)
+def test_a_day_of_another_database_is_not_restored(
+    export: Callable[..., Ran], with_universe: Hlctl, archive: Path, database: str, rows: Rows,
+    monkeypatch: pytest.MonkeyPatch, other: str,
+) -> None:  # fmt: skip
+    """A wallet's number is its database's own: the positions would be somebody else's there."""
+    assert export().code == 0
+    assert with_universe("prune", "--keep", "3d").code == 0
+    execute(database, other)
+    monkeypatch.chdir(archive.parent)
+    with pytest.raises(subprocess.CalledProcessError):
+        restore(database, archive.parent, FIRST)
+    assert stored(rows, FIRST) == []
+
+
 def enumerate_from(minute: datetime, *each: dict[Any, sim.Fault]) -> list[tuple[datetime, dict[Any, sim.Fault]]]:
     """Return what happens in each minute from this one on."""
     return [(minute + timedelta(minutes=number), faults) for number, faults in enumerate(each)]
