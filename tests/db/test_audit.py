@@ -105,7 +105,6 @@ def publish(
                 rate_limited=1,
                 last_sent_at=minute + timedelta(seconds=1),
                 sent_per_second=[len(wallets) - 2, 2],
-                skew_ms=5,
                 clock_offset_ms=0,
             ),
             attempt=Attempt(attempt_id=uuid4(), host="here", version="0", duration_ms=5, error=None),
