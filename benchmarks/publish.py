@@ -189,7 +189,6 @@ class Bench:
                         rate_limited=0,
                         last_sent_at=seen,
                         sent_per_second=[len(answers)],
-                        skew_ms=700,
                         clock_offset_ms=3,
                     ),
                     attempt=Attempt(attempt_id=uuid4(), host="here", version="0", duration_ms=900, error=None),

@@ -172,7 +172,6 @@ def publish(record: Record) -> tuple[float, int]:
                     rate_limited=0,
                     last_sent_at=record.minute + timedelta(seconds=2),
                     sent_per_second=[0, len(answers)],
-                    skew_ms=1000,
                     clock_offset_ms=0,
                 ),
                 attempt=Attempt(attempt_id=uuid4(), host="benchmark", version="0", duration_ms=3000, error=None),

@@ -5,7 +5,7 @@ import logging
 import resource
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from hlctl import wire
 from hlctl.clock import RunClock
@@ -88,7 +88,6 @@ class Fetch:
         self._ended = threading.Condition(lock)  # a thread has nothing left to do
         self._decoding = threading.Lock()  # a hostile answer costs memory while it is decoded: one at a time
         self._closed = False
-        self._answered_at: list[datetime] = []
         self._clock_offsets: list[float] = []
         self._bug: BaseException | None = None
 
@@ -113,12 +112,6 @@ class Fetch:
             progress(len(self._plan.answers))
         if self._bug:
             raise self._bug
-
-    def skew_ms(self) -> int | None:
-        """Return the time from the first to the last answer."""
-        if not self._answered_at:
-            return None
-        return round((max(self._answered_at) - min(self._answered_at)) / timedelta(milliseconds=1))
 
     def clock_offset_ms(self) -> int | None:
         """Return the exchange's clock minus the database's, median over the answers that told the time."""
@@ -176,7 +169,6 @@ class Fetch:
             if offset is not None:
                 self._clock_offsets.append(offset)
             if isinstance(answer, Held):
-                self._answered_at.append(answer.observed_at)
                 self._plan.answered(wallet, answer)
             else:
                 self._plan.failed(wallet, answer, self._now(), retry_after=retry_after)

@@ -168,7 +168,6 @@ class Transport:
     rate_limited: int
     last_sent_at: datetime | None
     sent_per_second: Sequence[int]  # in each second of the minute, from the first to the last in which one was sent
-    skew_ms: int | None  # first to last answer
     clock_offset_ms: int | None  # exchange clock minus database clock, median
 
 

@@ -166,13 +166,14 @@ def publish(
         raise MinuteMissedError
     conn.execute(db.query("write_cells"), {"minute": minute, **_columns(answers)})
     counted = fetch_one(conn, "count_minute", {"minute": minute})
-    expected, succeeded, rows_written, missing, fingerprint = counted or (0, 0, 0, {}, None)
+    expected, succeeded, rows_written, missing, skew_ms, fingerprint = counted or (0, 0, 0, {}, None, None)
     odd = oddities.find(conn, minute)
     counts = {
         "expected": expected,
         "succeeded": succeeded,
         "rows_written": rows_written,
         "missing": Jsonb(missing),
+        "skew_ms": skew_ms,
         "fingerprint": fingerprint,
     }
     found = {"minute": minute, **counts, "suspect": odd.suspect, "anomaly_rules": odd.rules}

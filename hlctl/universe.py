@@ -36,7 +36,7 @@ class _Place:
 
     def __init__(self, row: LeaderboardRow) -> None:
         self.row = row
-        self.key = (-row.month_pnl, row.address)
+        self.key = (row.month_pnl.copy_negate(), row.address)  # which rounds nothing
 
     def __lt__(self, other: "_Place") -> bool:
         return self.key > other.key  # the heap's head is the worst place

@@ -19,6 +19,7 @@ _BLANKS = b" \t\r\n"  # JSON's white space
 _INK = re.compile(r"[^ \t\r\n]")  # whatever else
 _CUT_CHARACTER = "unexpected end of data"  # what the codec says of a text that ends within a character
 _MAX_LEVERAGE = 1000
+_SOMETHING = 1  # USD: less is a remainder of the exchange's floats
 # Fewer than 300 perpetuals with some 20 values each; a value costs up to 130 bytes of memory, however short its text.
 _MAX_STATE_VALUES = 20_000
 _ASSETS = {asset.value: asset for asset in Asset}
@@ -90,6 +91,8 @@ def decode_state(body: bytes) -> WalletState:
     entries = state.get("assetPositions") if type(state) is dict else None
     if type(entries) is not list:
         raise WireError(MissingReason.BAD_SHAPE)
+    if not entries and _total(state) >= _SOMETHING:
+        raise WireError(MissingReason.BAD_SHAPE)
     seen: set[str] = set()
     positions: dict[Asset, Position] = {}
     for entry in entries:
@@ -103,6 +106,16 @@ def decode_state(body: bytes) -> WalletState:
         if (asset := _ASSETS.get(coin)) and (position := _position(fields)):
             positions[asset] = position
     return WalletState(time_ms=_milliseconds(state.get("time")), positions=positions)
+
+
+def _total(state: dict[str, Any]) -> Decimal:
+    """Return what the answer says its open positions are worth in all, in USD; 0 if it does not say.
+
+    It is the sum over the list in every recorded answer. With an empty list it contradicts the answer.
+    """
+    summary = state.get("marginSummary")
+    total = summary.get("totalNtlPos") if type(summary) is dict else None
+    return abs(Decimal(total)) if type(total) is str and _DECIMAL.fullmatch(total) else Decimal(0)
 
 
 def _ends_early(body: bytes, exc: UnicodeDecodeError | json.JSONDecodeError) -> bool:

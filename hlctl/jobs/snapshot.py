@@ -87,7 +87,6 @@ class _Asking:
             rate_limited=self.plan.rate_limited,
             last_sent_at=None if sent is None else self.minute + timedelta(seconds=sent),
             sent_per_second=self.plan.sent_per_second,
-            skew_ms=self.fetch.skew_ms(),
             clock_offset_ms=self.fetch.clock_offset_ms(),
         )
 
@@ -142,7 +141,6 @@ _NOTHING_SENT = Transport(
     rate_limited=0,
     last_sent_at=None,
     sent_per_second=[],
-    skew_ms=None,
     clock_offset_ms=None,
 )
 

@@ -27,6 +27,7 @@ class Misdeed:
 _MEBIBYTE = 2**20
 _NO_LENGTH: Mapping[str, str | None] = {"Content-Length": None}
 _TIME = re.compile(rb'"time":([0-9]+)')
+_TOTAL = re.compile(rb'"totalNtlPos":"[0-9.]+"')
 _SIZE = re.compile(rb'"szi":"(-?)([0-9.]+)"')
 _BTC = (
     '{"type":"oneWay","position":{"coin":"BTC","szi":"1.5","leverage":{"type":"cross","value":20},"entryPx":"90000.0",'
@@ -46,6 +47,18 @@ def _holding(*entries: str) -> Spoil:
         return json.dumps(state, separators=(",", ":")).replace('"here"', f"[{','.join(entries)}]").encode()
 
     return spoil
+
+
+def _flat(good: bytes) -> bytes:
+    """Close every position, and say so everywhere."""
+    state = json.loads(_holding()(good))
+    state |= {name: dict.fromkeys(state[name], "0.0") for name in ("marginSummary", "crossMarginSummary")}
+    return json.dumps(state, separators=(",", ":")).encode()
+
+
+def _forgetful(good: bytes) -> bytes:
+    """Leave every position out, and not what they are worth together."""
+    return _TOTAL.sub(b'"totalNtlPos":"135000.0"', _holding()(good))
 
 
 def _btc(field: str, value: str) -> Fault:
@@ -99,7 +112,7 @@ _FAULTS: dict[MissingReason | None, dict[str, Fault]] = {
         "type-absent": Fault(headers={"Content-Type": None}),
         "white-space": Fault(body=lambda good: b"\r\n " + good + b" " * 65536),
         # Nothing in these answers tells that they are wrong: only the minutes or the wallets beside them can.
-        "positions-none": Fault(body=_holding()),
+        "positions-none": Fault(body=_flat),
         "positions-same": Fault(body=_holding(_BTC)),
         "sizes-tenfold": Fault(body=lambda good: _SIZE.sub(_tenfold, good)),
         "coins-nearly-ours": Fault(body=_holding(*(_BTC.replace('"BTC"', json.dumps(coin)) for coin in _NEARLY))),
@@ -170,6 +183,7 @@ _FAULTS: dict[MissingReason | None, dict[str, Fault]] = {
         "object": Fault(body=b"{}"),
         "word": Fault(body=b'"error"'),
         "error": Fault(body=b'{"error":"too many requests"}'),
+        "positions-forgotten": Fault(body=_forgetful),
         "positions-absent": Fault(body=lambda good: good.replace(b'"assetPositions"', b'"positions"')),
         "positions-null": Fault(body=lambda good: _holding()(good).replace(b"[]", b"null")),
         "positions-object": Fault(body=lambda good: _holding()(good).replace(b"[]", b"{}")),

@@ -15,12 +15,13 @@ WITH judged AS (
 rule AS MATERIALIZED (
   SELECT snapshot_ts, wallet_id, asset, reason FROM odd_cells(%(since)s::timestamptz, %(until)s::timestamptz)),
 mark AS MATERIALIZED (
-  SELECT snapshot_ts, wallet_id, asset, dirty_reason AS reason,
+  SELECT snapshot_ts, wallet_id, asset,
+         CASE WHEN is_dirty THEN coalesce(dirty_reason, 'without a reason') ELSE dirty_reason || ', without the mark' END AS reason,
          CASE dirty_reason WHEN 'stale_time' THEN 'other' ELSE dirty_reason END AS anomaly_type
     FROM wallet_snapshots
    WHERE snapshot_ts >= %(since)s
      AND snapshot_ts <  %(until)s
-     AND is_dirty),
+     AND (is_dirty OR dirty_reason IS NOT NULL)),
 anomaly AS (  -- those with a kind and no reason are check_suspect's
   SELECT snapshot_ts, wallet_id, asset, details ->> 'reason' AS reason, anomaly_type
     FROM snapshot_anomalies

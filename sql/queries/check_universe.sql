@@ -1,4 +1,5 @@
 -- A run's universe is whole, good, and then the newest.
+-- Its ranks are the order of its members by month PnL, of equal ones by address.
 -- A refresh may be committed while a minute begins, so one that was recorded in the minute before need not be seen yet.
 -- Of those before that, the last by the clock is the newest; where the clock was put back, it is among the last ten.
 WITH run AS (
@@ -6,12 +7,14 @@ WITH run AS (
     FROM ingest_runs
    WHERE snapshot_ts >= %(since)s AND snapshot_ts < %(until)s),
 universe AS MATERIALIZED (
-  SELECT u.run_id, u.status, u.as_of_ts, u.n_received, m.members, m.first, m.last
+  SELECT u.run_id, u.status, u.as_of_ts, u.n_received, m.members, m.first, m.last, m.misplaced
     FROM wallet_universe_runs u
    CROSS JOIN LATERAL (
-         SELECT count(*) AS members, min(rank) AS first, max(rank) AS last
-           FROM wallet_universe_members
-          WHERE run_id = u.run_id) AS m
+         SELECT count(*) AS members, min(p.rank) AS first, max(p.rank) AS last, count(*) FILTER (WHERE p.rank <> p.place) AS misplaced
+           FROM (SELECT x.rank, row_number() OVER (ORDER BY x.month_pnl DESC, w.address COLLATE "C") AS place
+                   FROM wallet_universe_members x
+                   LEFT JOIN wallets w USING (wallet_id)
+                  WHERE x.run_id = u.run_id) AS p) AS m
    WHERE u.run_id = ANY (ARRAY(SELECT DISTINCT universe_run_id FROM run))),
 pinned AS (
   SELECT r.snapshot_ts, r.universe_run_id, u.*, newer.run_id AS newer_run_id, newer.as_of_ts AS newer_as_of_ts
@@ -34,6 +37,7 @@ SELECT snapshot_ts, NULL::int AS wallet_id, NULL::text AS asset,
          CASE WHEN status <> 'success'                          THEN status END,
          CASE WHEN members <> n_received                        THEN concat(members, ' members, ', n_received, ' received') END,
          CASE WHEN members > 0 AND (first <> 1 OR last <> members) THEN concat('ranks ', first, ' to ', last, ' of ', members) END,
+         CASE WHEN misplaced > 0                                THEN concat(misplaced, ' ranks are not the order of month_pnl') END,
          CASE WHEN as_of_ts >= snapshot_ts + interval '60 s'    THEN 'recorded at ' || to_char(as_of_ts, 'YYYY-MM-DD HH24:MI:SS') END,
          CASE WHEN newer_run_id IS NOT NULL
               THEN concat('refresh ', newer_run_id, ' was in force at ', to_char(newer_as_of_ts, 'YYYY-MM-DD HH24:MI:SS')) END))
@@ -42,6 +46,7 @@ SELECT snapshot_ts, NULL::int AS wallet_id, NULL::text AS asset,
  WHERE status IS DISTINCT FROM 'success'
     OR members <> n_received
     OR (members > 0 AND (first <> 1 OR last <> members))
+    OR misplaced > 0
     OR as_of_ts >= snapshot_ts + interval '60 s'
     OR newer_run_id IS NOT NULL
  ORDER BY snapshot_ts

@@ -6,13 +6,12 @@
 INSERT INTO ingest_runs AS r (
   run_id, snapshot_ts, status, wallets_expected, wallets_succeeded, wallets_failed, rows_expected, rows_written,
   coverage_pct, missing, universe_run_id, attempts, attempt_id, coverage_success, coverage_failed, stale_after,
-  universe_stale_after, rate_limit, requests_sent, retries, rate_limited, last_sent_at, sent_per_second, skew_ms, clock_offset_ms, duration_ms,
-  error, host, version, published_at)
+  universe_stale_after, rate_limit, requests_sent, retries, rate_limited, last_sent_at, sent_per_second, clock_offset_ms,
+  duration_ms, error, host, version, published_at)
 SELECT (extract(epoch FROM %(minute)s::timestamptz) / 60)::int, %(minute)s, 'failed', 0, 0, 0, 0, 0,
        0, '{}', %(universe_run_id)s, 1, %(attempt_id)s, %(coverage_success)s, %(coverage_failed)s, %(stale_after)s,
        %(universe_stale_after)s, %(rate_limit)s, %(requests_sent)s, %(retries)s, %(rate_limited)s, %(last_sent_at)s,
-       %(sent_per_second)s::smallint[], %(skew_ms)s,
-       %(clock_offset_ms)s, %(duration_ms)s, %(error)s, %(host)s, %(version)s, hlctl_clock()
+       %(sent_per_second)s::smallint[], %(clock_offset_ms)s, %(duration_ms)s, %(error)s, %(host)s, %(version)s, hlctl_clock()
  WHERE hlctl_clock() < %(minute)s::timestamptz + interval '60 s'
 ON CONFLICT (snapshot_ts) DO UPDATE
    SET attempts        = r.attempts + (r.attempt_id <> excluded.attempt_id)::int,
@@ -28,7 +27,6 @@ ON CONFLICT (snapshot_ts) DO UPDATE
                                            FROM unnest(r.sent_per_second, excluded.sent_per_second)
                                                 WITH ORDINALITY AS u (before, now, n)
                                           ORDER BY u.n) END,
-       skew_ms         = coalesce(excluded.skew_ms, r.skew_ms),
        clock_offset_ms = coalesce(excluded.clock_offset_ms, r.clock_offset_ms),
        duration_ms     = excluded.duration_ms,
        error           = excluded.error,

@@ -40,7 +40,7 @@ wanted (access, privilege, object, columns, needed_by) AS (
       ('INSERT', 'ingest_runs',
        '{run_id, snapshot_ts, status, wallets_expected, wallets_succeeded, wallets_failed, rows_expected, rows_written,
          coverage_pct, missing, universe_run_id, attempts, attempt_id, coverage_success, coverage_failed, stale_after,
-         universe_stale_after, rate_limit, requests_sent, retries, rate_limited, last_sent_at, sent_per_second, skew_ms,
+         universe_stale_after, rate_limit, requests_sent, retries, rate_limited, last_sent_at, sent_per_second,
          clock_offset_ms, duration_ms, error, host, version, published_at}', '{snapshot}'),
       ('UPDATE', 'ingest_runs',
        '{status, wallets_expected, wallets_succeeded, wallets_failed, rows_expected, rows_written, coverage_pct, missing,

@@ -26,7 +26,7 @@ RULES = Rules(
     rate_limit=1200,
 )
 SENT = Transport(
-    requests_sent=1, retries=0, rate_limited=0, last_sent_at=None, sent_per_second=[], skew_ms=None,
+    requests_sent=1, retries=0, rate_limited=0, last_sent_at=None, sent_per_second=[],
     clock_offset_ms=None,
 )  # fmt: skip
 

@@ -105,7 +105,6 @@ def publish(
                 rate_limited=1,
                 last_sent_at=minute + timedelta(seconds=1),
                 sent_per_second=[len(wallets) - 2, 2],
-                skew_ms=5,
                 clock_offset_ms=0,
             ),
             attempt=Attempt(attempt_id=uuid4(), host="here", version="0", duration_ms=5, error=None),
@@ -213,15 +212,17 @@ def test_every_check_has_a_corruption_and_finds_its_own_alone(good: str) -> None
             spoil(conn, corruption)
             if corruption.is_of_cells:
                 seal(conn)
-            matrix.append((corruption, set(found(conn))))
+            caught = found(conn)
+            assert all(violation.found for violations in caught.values() for violation in violations), corruption.name
+            matrix.append((corruption, set(caught)))
     width = max(len(c.check) + len(c.name) for c, _ in matrix) + 2
     print()  # noqa: T201
     for depth in range(max(map(len, ids))):
         print(" " * width, " ".join(name.ljust(10)[depth] for name in ids))  # noqa: T201
-    for corruption, caught in matrix:
-        marks = " ".join("X" if name in caught else "." for name in ids)
+    for corruption, names in matrix:
+        marks = " ".join("X" if name in names else "." for name in ids)
         print(f"{corruption.check}: {corruption.name}".ljust(width), marks)  # noqa: T201
-    assert [(c.check, c.name, caught) for c, caught in matrix if caught != {c.check}] == []
+    assert [(c.check, c.name, names) for c, names in matrix if names != {c.check}] == []
     assert {corruption.check for corruption in CORRUPTIONS} == set(ids)
 
 

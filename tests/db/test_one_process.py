@@ -73,7 +73,6 @@ def record(conn: db.Connection, exchange: sim.Exchange, number: int) -> None:
                 rate_limited=plan.rate_limited,
                 last_sent_at=minute + timedelta(seconds=plan.last_sent or 0),
                 sent_per_second=plan.sent_per_second,
-                skew_ms=fetch.skew_ms(),
                 clock_offset_ms=fetch.clock_offset_ms(),
             ),
             attempt=Attempt(attempt_id=uuid4(), host="here", version="0", duration_ms=5, error=None),

@@ -51,7 +51,7 @@ def publish(
         universe_stale_after=timedelta(hours=12), rate_limit=limit,
     )  # fmt: skip
     transport = Transport(
-        requests_sent=10, retries=1, rate_limited=0, last_sent_at=None, sent_per_second=[10], skew_ms=5,
+        requests_sent=10, retries=1, rate_limited=0, last_sent_at=None, sent_per_second=[10],
         clock_offset_ms=0,
     )  # fmt: skip
 

@@ -115,7 +115,6 @@ def publish(
                 rate_limited=0,
                 last_sent_at=minute + timedelta(seconds=2.5),
                 sent_per_second=[requests_sent - 10, 0, 10],
-                skew_ms=5,
                 clock_offset_ms=0,
             ),
             attempt=Attempt(attempt_id=attempt_id or uuid4(), host="here", version="0", duration_ms=5, error=None),
@@ -264,6 +263,25 @@ def test_running_a_complete_minute_again_changes_no_row(conn: db.Connection, set
         task = store.list_task(conn, M)
     assert task.wallets == ()
     assert cells(conn) == before
+
+
+def test_the_skew_is_that_of_the_minute_however_often_it_was_asked_for(
+    conn: db.Connection, set_clock: SetClock
+) -> None:
+    """Who sums over wallets must know how far apart they were seen; the newest attempt alone does not tell."""
+    make_universe(conn, range(10))
+    set_clock(M + timedelta(seconds=3))
+    skew = "SELECT skew_ms FROM ingest_runs"
+    publish(conn, failing(10))
+    assert conn.execute(skew).fetchone() == (None,)
+    publish(
+        conn, lambda wallets: {w: Held(M + timedelta(seconds=1, milliseconds=n), {}) for n, w in enumerate(wallets[:8])}
+    )
+    assert conn.execute(skew).fetchone() == (7,)
+    publish(conn, lambda wallets: {wallets[0]: Held(M + timedelta(seconds=41), {})})
+    assert conn.execute(skew).fetchone() == (40_000,)
+    publish(conn, failing(1))
+    assert conn.execute(skew).fetchone() == (40_000,)
 
 
 def test_a_second_run_fills_exactly_the_holes(conn: db.Connection, set_clock: SetClock) -> None:

@@ -646,6 +646,29 @@ def test_what_was_odd_in_a_restored_day_is_told_again_and_the_audit_finds_nothin
     assert rows(anomalies) == before
 
 
+@NEEDS_DUCKDB
+@pytest.mark.parametrize(
+    "other",
+    [
+        "UPDATE wallets SET address = '0x' || md5(address) || left(md5(address), 8)",
+        "UPDATE ingest_runs SET snapshot_ts = snapshot_ts - interval '9 days', run_id = run_id - 9 * 1440",
+    ],
+    ids=["another wallet", "no run"],
+)
+def test_a_day_of_another_database_is_not_restored(
+    export: Callable[..., Ran], with_universe: Hlctl, archive: Path, database: str, rows: Rows,
+    monkeypatch: pytest.MonkeyPatch, other: str,
+) -> None:  # fmt: skip
+    """A wallet's number is its database's own: the positions would be somebody else's there."""
+    assert export().code == 0
+    assert with_universe("prune", "--keep", "3d").code == 0
+    execute(database, other)
+    monkeypatch.chdir(archive.parent)
+    with pytest.raises(subprocess.CalledProcessError):
+        restore(database, archive.parent, FIRST)
+    assert stored(rows, FIRST) == []
+
+
 def enumerate_from(minute: datetime, *each: dict[Any, sim.Fault]) -> list[tuple[datetime, dict[Any, sim.Fault]]]:
     """Return what happens in each minute from this one on."""
     return [(minute + timedelta(minutes=number), faults) for number, faults in enumerate(each)]
@@ -731,6 +754,18 @@ def test_a_cell_that_is_changed_with_its_manifest_is_found_even_when_its_day_is_
     }
     assert with_universe("prune", "--keep", "3d").code == 0
     assert verify(export, 1) == {str(FIRST): [published], str(BEFORE): [linked]}
+
+
+def test_a_fingerprint_that_is_gone_is_no_minute_from_before_there_were_any(
+    export: Callable[..., Ran], with_universe: Hlctl, database: str
+) -> None:
+    """Erased, it would let any cells of a pruned day pass; such an old minute has no rate limit either."""
+    assert export("--format", "csv").code == 0
+    assert with_universe("prune", "--keep", "3d").code == 0
+    execute(database, "UPDATE ingest_runs SET fingerprint = NULL, rate_limit = NULL")
+    assert verify(export, 0) == {}
+    execute(database, "UPDATE ingest_runs SET rate_limit = 0 WHERE snapshot_ts::date = %s", FIRST)
+    assert verify(export, 1) == {str(FIRST): ["3 minutes are not as it was published: 23:50, 23:51, 23:52"]}
 
 
 def test_a_zero_more_an_address_and_a_mark_are_found_too(export: Callable[..., Ran], archive: Path, rows: Rows) -> None:

@@ -81,6 +81,10 @@ def last_key_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "_decoder", json.JSONDecoder(parse_int=wire._Number, parse_float=wire._Number))
 
 
+def no_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_total", lambda _state: Decimal(0))
+
+
 def twice_as_many_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(universe, "MAX_REJECTED", Decimal("0.20"))
 
@@ -113,6 +117,7 @@ def any_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     ("kind", "plant"),
     [
         ("state", loose_numbers), ("state", last_coin_wins), ("state", one_second_more), ("state", last_key_wins),
+        ("state", no_total),
         ("board", twice_as_many_rejected), ("board", zero_address), ("board", loose_numbers),
         ("config", any_name), ("url", any_host), ("url", near_by_prefix), ("minute", any_date), ("minute", any_digits),
     ],

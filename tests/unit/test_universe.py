@@ -41,6 +41,12 @@ def test_ties_are_broken_by_address() -> None:
     assert [row.address[-1] for row in choose(rows, size=4).members] == ["8", "9", "1", "2"]
 
 
+def test_no_digit_of_a_profit_is_too_small_to_rank_by() -> None:
+    """A leaderboard's figure may have 33 digits; arithmetic would round to 28, and `verify` compares all of them."""
+    rows = [make_row(1, "100000000000000.000000000000000001"), make_row(2, "100000000000000.000000000000000002")]
+    assert [row.address[-1] for row in choose(rows, size=2).members] == ["2", "1"]
+
+
 def test_an_address_that_comes_twice_counts_once() -> None:
     """The second row is counted as unreadable."""
     selection = choose([make_row(n) for n in range(1, 21)] + [make_row(20, "99")], size=20)

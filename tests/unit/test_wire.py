@@ -71,6 +71,30 @@ def test_no_positions_is_flat() -> None:
     assert wire.decode_state(b'{"assetPositions":[]}').positions == {}
 
 
+@pytest.mark.parametrize("total", ["1", "1.0", "108650403.9341599941", "-1.0"])
+def test_an_empty_list_beside_a_total_of_open_positions_says_nothing(total: str) -> None:
+    """In every recorded answer the two agree: one of them is wrong here, and a zero would be made up."""
+    assert reason_of(body(marginSummary={"totalNtlPos": total})) is MissingReason.BAD_SHAPE
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {"totalNtlPos": "0.0"}, {"totalNtlPos": "0.999999"}, {"totalNtlPos": "-0.0"}, {"totalNtlPos": None},
+        {"totalNtlPos": 7}, {"totalNtlPos": "1e9"}, {"totalNtlPos": "NaN"}, {}, None, [], "108650403.9",
+    ],
+)  # fmt: skip
+def test_an_empty_list_is_flat_unless_its_own_total_says_otherwise(summary: Any) -> None:
+    """What is left of a dollar is noise, and what cannot be read says nothing."""
+    assert wire.decode_state(body(marginSummary=summary)).positions == {}
+
+
+def test_a_total_is_held_against_an_empty_list_alone() -> None:
+    """Other coins, and what they are worth, are not read."""
+    other = {"coin": "PEPE", "szi": 3}
+    assert wire.decode_state(body(other, marginSummary={"totalNtlPos": "9.5"})).positions == {}
+
+
 def test_a_size_of_zero_is_flat_and_its_terms_are_not_read() -> None:
     """The oldest shape spells closed positions out, without an entry price."""
     assert wire.decode_state(body(position(szi="0.0", entryPx=None, leverage=None))).positions == {}

@@ -1,5 +1,5 @@
 -- How many wallets are long and short in the last usable minute of each point, and how many are not known: missing or dirty.
--- The others are flat. A step in what is not known is no trade.
+-- The others are flat. A step in what is not known is no trade, nor is one at a refresh: the wallets are others.
 WITH point AS MATERIALIZED (
   SELECT $__timeGroup(snapshot_ts, $__interval, NULL) AS bucket, max(snapshot_ts) AS minute
     FROM ingest_runs

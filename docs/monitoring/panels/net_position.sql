@@ -1,7 +1,7 @@
 -- Coins held by all wallets, longs minus shorts, in the last usable minute of each point: success or partial, and not
 -- suspect. Missing and dirty cells are in no sum. The band is what the net would be if each wallet that is not known holds
 -- something it was seen to hold in the hour before: an assumption, no fact. Where one was not seen in that hour there is no
--- band. A break: no usable minute.
+-- band. A break: no usable minute. A step at a refresh is no trade: the wallets are others.
 WITH point AS MATERIALIZED (
   SELECT $__timeGroup(snapshot_ts, $__interval, NULL) AS bucket, max(snapshot_ts) AS minute
     FROM ingest_runs
