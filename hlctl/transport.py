@@ -41,6 +41,8 @@ USER_AGENT = f"hlctl/{__version__} (+audited position record; one run a minute)"
 CHUNK = 256 * 2**10
 _MAX_HEAD = 64 * 2**10  # bytes that an answer may have beside its body
 _MAX_RETRY_AFTER = 3600.0
+_INTERIM = range(102, 200)  # 101 is the end of HTTP on its connection
+_BLANKS = " \t"  # may stand around a header's value, and http.client leaves those behind it
 
 _Addresses = Sequence[tuple[int, int, int, str, Any]]
 """As socket.getaddrinfo gives them."""
@@ -153,12 +155,26 @@ def _open_socket(connection: HTTPConnection) -> socket.socket:
     raise NewConnectionError(connection, f"{problem}") from problem
 
 
+class _Answer(http.client.HTTPResponse):
+    """The answer itself: what may come before it is passed over, which http.client does with 100 Continue alone."""
+
+    def begin(self) -> None:
+        super().begin()
+        while self.status in _INTERIM:
+            self.headers = None  # type: ignore[assignment]  # or it has begun
+            super().begin()
+
+
 class _Connection(HTTPConnection):
+    response_class = _Answer
+
     def _new_conn(self) -> socket.socket:
         return _open_socket(self)
 
 
 class _TLSConnection(HTTPSConnection):
+    response_class = _Answer
+
     def _new_conn(self) -> socket.socket:
         return _open_socket(self)
 
@@ -303,6 +319,7 @@ def _require_length(response: Response, limit: int) -> bool:
     length = response.headers.get("Content-Length")
     if length is None:
         return False
+    length = length.strip(_BLANKS)
     if not (length.isascii() and length.isdecimal()):
         raise RequestFailedError(MissingReason.BAD_SHAPE, "the answer's length is no number")
     if len(length) > len(str(limit)) or int(length) > limit:
@@ -313,8 +330,8 @@ def _require_length(response: Response, limit: int) -> bool:
 def _require_ok(response: Response) -> None:
     status = response.status_code
     if status == 200:  # noqa: PLR2004 - the one good answer
-        encoding = response.headers.get("Content-Encoding", "identity")
-        if encoding != "identity":
+        encoding = response.headers.get("Content-Encoding", "").strip(_BLANKS).lower()
+        if encoding not in {"", "identity"}:  # S3 sends an empty one with what was uploaded in chunks
             raise RequestFailedError(MissingReason.BAD_SHAPE, "the answer is encoded, unasked")
         return
     detail = f"the exchange answered {status}"
@@ -329,6 +346,7 @@ def _require_ok(response: Response) -> None:
 
 def _seconds(retry_after: str | None, date: str | None) -> float | None:
     """Read Retry-After, seconds or a date by the server's own clock; None if it is absent or nonsense."""
+    retry_after = (retry_after or "").strip(_BLANKS)
     if not retry_after:
         return None
     if retry_after.isascii() and retry_after.isdecimal():

@@ -26,6 +26,7 @@ class Misdeed:
 
 _MEBIBYTE = 2**20
 _NO_LENGTH: Mapping[str, str | None] = {"Content-Length": None}
+_LENGTH = re.compile(rb"Content-Length: [0-9]+")
 _TIME = re.compile(rb'"time":([0-9]+)')
 _TOTAL = re.compile(rb'"totalNtlPos":"[0-9.]+"')
 _SIZE = re.compile(rb'"szi":"(-?)([0-9.]+)"')
@@ -107,6 +108,12 @@ _FAULTS: dict[MissingReason | None, dict[str, Fault]] = {
         "chunks": Fault(chunked=True),
         "no-length": Fault(headers=_NO_LENGTH),
         "continue-first": Fault(head=lambda head: b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + head),
+        "hints-first": Fault(
+            head=lambda head: b"HTTP/1.1 103 Early Hints\r\nLink: </>; rel=preconnect\r\n\r\n" * 3 + head
+        ),
+        "encoding-empty": Fault(headers={"Content-Encoding": ""}),  # as S3 keeps it of some uploads
+        "encoding-identity": Fault(headers={"Content-Encoding": "Identity"}),
+        "length-blanks": Fault(head=lambda head: _LENGTH.sub(rb"\g<0> \t", head)),
         "type-html": Fault(headers={"Content-Type": HTML}),
         "type-text": Fault(headers={"Content-Type": TEXT}),
         "type-absent": Fault(headers={"Content-Type": None}),

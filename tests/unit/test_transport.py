@@ -108,6 +108,7 @@ def test_every_other_status_has_its_reason(exchange: Exchange, status: int, reas
         (None, None),
         ("7", 7.0),
         ("0", 0.0),
+        ("\t7 ", 7.0),
         ("999999999999", 3600.0),
         ("-5", None),
         ("soon", None),
@@ -192,6 +193,14 @@ def test_an_encoding_that_was_not_asked_for_is_refused(exchange: Exchange) -> No
     """A bomb comes compressed."""
     responses.post(f"{API}/info", body=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
     assert failure(lambda: ask(exchange)).reason is MissingReason.BAD_SHAPE
+
+
+@pytest.mark.parametrize("encoding", ["", " ", "identity", "Identity", "\tidentity "])
+@responses.activate
+def test_an_encoding_that_is_none_is_read(exchange: Exchange, encoding: str) -> None:
+    """S3, where the leaderboard lies, sends an empty one with what was uploaded in chunks."""
+    responses.get(LEADERBOARD, body=b"{}", headers={"Content-Encoding": encoding})
+    assert b"".join(exchange.leaderboard(Source.STATS_DATA)) == b"{}"
 
 
 @responses.activate
