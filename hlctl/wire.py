@@ -19,6 +19,7 @@ _BLANKS = b" \t\r\n"  # JSON's white space
 _INK = re.compile(r"[^ \t\r\n]")  # whatever else
 _CUT_CHARACTER = "unexpected end of data"  # what the codec says of a text that ends within a character
 _MAX_LEVERAGE = 1000
+_ONE_WAY = "oneWay"  # the one type there is: long and short are one position, and its size has the sign
 _SOMETHING = 1  # USD: less is a remainder of the exchange's floats
 # Fewer than 300 perpetuals with some 20 values each; a value costs up to 130 bytes of memory, however short its text.
 _MAX_STATE_VALUES = 20_000
@@ -103,7 +104,7 @@ def decode_state(body: bytes) -> WalletState:
         if coin in seen:
             raise WireError(MissingReason.DUPLICATE_COIN)
         seen.add(coin)
-        if (asset := _ASSETS.get(coin)) and (position := _position(fields)):
+        if (asset := _ASSETS.get(coin)) and (position := _position(entry.get("type", _ONE_WAY), fields)):
             positions[asset] = position
     return WalletState(time_ms=_milliseconds(state.get("time")), positions=positions)
 
@@ -129,8 +130,10 @@ def _ends_early(body: bytes, exc: UnicodeDecodeError | json.JSONDecodeError) -> 
     return in_a_string or not body.endswith(b"}") or exc.pos >= len(exc.doc.rstrip(_BLANKS.decode()))
 
 
-def _position(fields: dict[str, Any]) -> Position | None:
+def _position(mode: object, fields: dict[str, Any]) -> Position | None:
     """Read an open position; None if its size is zero, which the oldest shape spells out."""
+    if mode != _ONE_WAY:
+        raise WireError(MissingReason.BAD_SHAPE)
     szi = _decimal(fields.get("szi"))
     if not szi:
         return None

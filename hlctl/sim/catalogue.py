@@ -201,6 +201,7 @@ _FAULTS: dict[MissingReason | None, dict[str, Fault]] = {
         "not-utf-8": Fault(body=lambda good: good.replace(b'"time"', b'"\xff"')),
         "two-documents": Fault(body=lambda good: good + good),
         "key-twice": Fault(body=lambda good: good[:-1] + b',"time":1}'),
+        "type-hedge": Fault(body=_holding(_BTC.replace("oneWay", "hedge"))),
         "szi-number": _btc("szi", "1.5"),
         "szi-1e400": _btc("szi", "1e400"),
         "szi-absent": Fault(body=_holding(_BTC.replace('"szi":"1.5",', ""))),

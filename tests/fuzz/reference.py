@@ -124,6 +124,8 @@ def _cells(document: Any, wrong: set[str]) -> Cells:
             wrong.add("duplicate_coin")
         coins.append(coin)
         if coin in ASSETS:
+            if "type" in entry and entry["type"] != "oneWay":
+                wrong.add("bad_shape")  # another kind of position, whose sign may mean something else
             cells[coin] = _terms(position, wrong)
     return cells
 

@@ -85,6 +85,16 @@ def no_total(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "_total", lambda _state: Decimal(0))
 
 
+def any_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Anything(str):
+        __slots__ = ()
+
+        def __ne__(self, _other: object) -> bool:
+            return False
+
+    monkeypatch.setattr(wire, "_ONE_WAY", Anything())
+
+
 def twice_as_many_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(universe, "MAX_REJECTED", Decimal("0.20"))
 
@@ -117,7 +127,7 @@ def any_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     ("kind", "plant"),
     [
         ("state", loose_numbers), ("state", last_coin_wins), ("state", one_second_more), ("state", last_key_wins),
-        ("state", no_total),
+        ("state", no_total), ("state", any_position),
         ("board", twice_as_many_rejected), ("board", zero_address), ("board", loose_numbers),
         ("config", any_name), ("url", any_host), ("url", near_by_prefix), ("minute", any_date), ("minute", any_digits),
     ],

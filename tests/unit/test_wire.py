@@ -217,6 +217,20 @@ def test_a_negative_price_is_refused() -> None:
     assert reason_of(body(position(entryPx="-1"))) is MissingReason.BAD_NUMBER
 
 
+@pytest.mark.parametrize("kind", ["hedge", "oneway", "", None, 1, ["oneWay"]])
+def test_a_position_of_another_type_is_refused(kind: object) -> None:
+    """Only of "oneWay" is it known that the sign of its size is its side; another coin's type is nobody's business."""
+    entries = [{"type": "oneWay", "position": position()}, {"type": kind, "position": position(coin="SOL")}]
+    assert len(wire.decode_state(body(assetPositions=entries)).positions) == 1
+    entries += [{"type": kind, "position": position(coin="ETH")}]
+    assert reason_of(body(assetPositions=entries)) is MissingReason.BAD_SHAPE
+
+
+def test_a_position_without_a_type_is_read() -> None:
+    """A field that the exchange gives up says nothing."""
+    assert len(wire.decode_state(body(assetPositions=[{"position": position()}])).positions) == 1
+
+
 def test_a_coin_that_comes_twice_is_never_summed() -> None:
     """Which of the two is true cannot be told."""
     assert reason_of(body(position(), position(szi="2"))) is MissingReason.DUPLICATE_COIN
