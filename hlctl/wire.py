@@ -110,13 +110,14 @@ def decode_state(body: bytes) -> WalletState:
 
 
 def _total(state: dict[str, Any]) -> Decimal:
-    """Return what the answer says its open positions are worth in all, in USD; 0 if it does not say.
+    """Return what the answer says its open positions are worth, all or those with cross margin; 0 if it does not say.
 
-    It is the sum over the list in every recorded answer. With an empty list it contradicts the answer.
+    It is the sum over the list in every recorded answer, in USD. With an empty list it contradicts the answer.
     """
-    summary = state.get("marginSummary")
-    total = summary.get("totalNtlPos") if type(summary) is dict else None
-    return abs(Decimal(total)) if type(total) is str and _DECIMAL.fullmatch(total) else Decimal(0)
+    summaries = (state.get("marginSummary"), state.get("crossMarginSummary"))
+    totals = [summary.get("totalNtlPos") for summary in summaries if type(summary) is dict]
+    figures = [total for total in totals if type(total) is str and _DECIMAL.fullmatch(total)]
+    return max((abs(Decimal(figure)) for figure in figures), default=Decimal(0))
 
 
 def _ends_early(body: bytes, exc: UnicodeDecodeError | json.JSONDecodeError) -> bool:

@@ -108,10 +108,11 @@ def _cells(document: Any, wrong: set[str]) -> Cells:
     if not isinstance(entries, list):
         wrong.add("bad_shape")
         return cells
-    summary = document.get("marginSummary")
-    total = summary.get("totalNtlPos") if isinstance(summary, dict) else None
-    if entries == [] and _is_text(total) and is_plain(total) and not -1 < Decimal(total) < 1:
-        wrong.add("bad_shape")  # nothing is open, and it is worth something
+    for name in ("marginSummary", "crossMarginSummary"):
+        summary = document.get(name)
+        total = summary.get("totalNtlPos") if isinstance(summary, dict) else None
+        if entries == [] and _is_text(total) and is_plain(total) and not -1 < Decimal(total) < 1:
+            wrong.add("bad_shape")  # nothing is open, and it is worth something
     coins: list[str] = []
     for entry in entries:
         position = entry.get("position") if isinstance(entry, dict) else None

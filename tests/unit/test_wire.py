@@ -74,7 +74,11 @@ def test_no_positions_is_flat() -> None:
 @pytest.mark.parametrize("total", ["1", "1.0", "108650403.9341599941", "-1.0"])
 def test_an_empty_list_beside_a_total_of_open_positions_says_nothing(total: str) -> None:
     """In every recorded answer the two agree: one of them is wrong here, and a zero would be made up."""
-    assert reason_of(body(marginSummary={"totalNtlPos": total})) is MissingReason.BAD_SHAPE
+    said, nothing = {"totalNtlPos": total}, {"totalNtlPos": "0.0"}
+    assert reason_of(body(marginSummary=said)) is MissingReason.BAD_SHAPE
+    assert reason_of(body(crossMarginSummary=said)) is MissingReason.BAD_SHAPE, "cross positions are open positions"
+    assert reason_of(body(marginSummary=nothing, crossMarginSummary=said)) is MissingReason.BAD_SHAPE
+    assert reason_of(body(marginSummary=said, crossMarginSummary=nothing)) is MissingReason.BAD_SHAPE
 
 
 @pytest.mark.parametrize(
