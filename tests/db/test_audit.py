@@ -338,6 +338,18 @@ def test_minutes_without_fingerprint_or_limit_are_not_called_violations(spoilt: 
     )
 
 
+def test_a_member_that_is_there_twice_is_counted_and_no_error(spoilt: db.Connection) -> None:
+    """Restored without its key, and then once more: a look that takes one row for granted would end the audit."""
+    spoilt.execute(
+        "ALTER TABLE wallet_universe_members DROP CONSTRAINT wallet_universe_members_pkey,"
+        " DROP CONSTRAINT wallet_universe_members_run_id_rank_key;"
+        " INSERT INTO wallet_universe_members (run_id, wallet_id, rank, month_pnl, month_roi, account_value,"
+        " month_volume) SELECT run_id, wallet_id, rank, month_pnl, month_roi, account_value, month_volume"
+        " FROM wallet_universe_members"
+    )
+    assert {"counts", "universe"} <= set(found(spoilt))
+
+
 def test_pruned_minutes_owe_no_cells_and_may_have_none(spoilt: db.Connection) -> None:
     """Their runs are still judged."""
     spoilt.execute("UPDATE ingest_runs SET pruned_at = published_at WHERE snapshot_ts < %s", [M + timedelta(minutes=2)])
