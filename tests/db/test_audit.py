@@ -373,6 +373,31 @@ def test_cells_that_vanished_without_being_pruned_are_missed(spoilt: db.Connecti
     assert (violation.snapshot_ts, violation.wallet_id, violation.found) == (M, None, "0 rows, 60 expected")
 
 
+def test_the_record_begins_with_whatever_is_left_of_it(spoilt: db.Connection) -> None:
+    """Who lost the first runs, or all of them, has cells that nobody vouches for: they are not before the record."""
+    assert audit.read_record(spoilt).first == M
+    spoilt.execute("DELETE FROM ingest_runs WHERE snapshot_ts < %s", [M + timedelta(minutes=5)])
+    assert audit.read_record(spoilt).first == M
+    spoilt.execute("DELETE FROM ingest_health")
+    assert audit.read_record(spoilt).first == M
+    assert len(found(spoilt)["orphans"]) == 4
+    spoilt.execute("DELETE FROM ingest_runs")
+    assert audit.read_record(spoilt).first == M
+    spoilt.execute("DELETE FROM wallet_snapshots")
+    assert audit.read_record(spoilt).first is None
+
+
+def test_the_records_first_cell_is_looked_for_before_its_first_run_alone(generated: str) -> None:
+    """Otherwise each look at one minute would open every day there is."""
+    with db.connect(generated) as conn, conn.transaction():
+        rows = conn.execute(
+            b"EXPLAIN " + db.query("first_cell"), {"before": datetime(2026, 1, 6, 23, tzinfo=UTC)}
+        ).fetchall()
+    plan = "\n".join(line for (line,) in rows)
+    assert set(re.findall(r"wallet_snapshots_(\d{8}|default)\b", plan)) == {"20260106", "default"}
+    assert "Seq Scan" not in plan
+
+
 def gaps(conn: db.Connection, since: datetime = M, until: datetime = END) -> list[tuple[int, int]]:
     """Return the gaps as (first minute after M, minutes), and check their sums."""
     count, minutes, listed = audit.list_gaps(conn, since, until)
