@@ -32,6 +32,9 @@ class Growth:
     days_ahead: int | None  # partitions after today's; None: there is none
 
 
+_SHOWN = 3  # rights, or parts of a schema, named in one line
+
+
 def database_tls(*, host: str, address: str, mode: str, is_encrypted: bool) -> Check:
     """Judge whether somebody on the way can read along or pose as the server; `host` is a path for a unix socket."""
     if host.startswith("/") or (address and ip_address(address.partition("%")[0]).is_loopback):
@@ -82,8 +85,13 @@ def pooler(*, told_pid: int, pids: tuple[int, int]) -> Check:
     return ok(CheckId.POOLER, "none in the way")
 
 
-def schema_current(version: int) -> Check:
-    """Return that the schema is this hlctl's."""
+def schema_current(version: int, absent: Sequence[str]) -> Check:
+    """Judge whether the schema, which is this hlctl's, is whole."""
+    if absent:
+        more = len(absent) - _SHOWN
+        words = f"{', '.join(absent[:_SHOWN])}{f' and {more} more' if more > 0 else ''}"
+        remedy = "bring it back as docs/runbook.md says, under `A part of the schema is gone`"
+        return problem(CheckId.SCHEMA, f"version {version}, and this is not there any more: {words}", remedy)
     return ok(CheckId.SCHEMA, f"version {version}")
 
 
@@ -105,9 +113,6 @@ class LackingRight:
 
     words: str  # INSERT on ingest_runs
     needed_by: Collection[str]  # commands; none: it is for people, or a command does without
-
-
-_SHOWN = 3  # rights named in one line
 
 
 def rights(role: str, lacking: Sequence[LackingRight], *, reading: Collection[str]) -> Check:

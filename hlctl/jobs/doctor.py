@@ -254,7 +254,7 @@ def _answer(check: CheckId, question: Callable[[_Asked], Check], asked: _Asked) 
 
 def _schema(asked: _Asked) -> Check:
     migrate.require_current(asked.conn)
-    return database.schema_current(migrate.packaged()[-1].version)
+    return database.schema_current(migrate.packaged()[-1].version, access.absent(asked.conn))
 
 
 def _tool_version(asked: _Asked) -> Check:

@@ -191,6 +191,12 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
         PROBLEM,
         "in daily partitions; not made for it: cell_storage, drop_day",
     ),
+    "a whole schema": (database.schema_current(17, []), OK, "version 17"),
+    "a schema with a part gone": (
+        database.schema_current(17, ["FUNCTION odd_cells", "a", "b", "c"]),
+        PROBLEM,
+        "version 17, and this is not there any more: FUNCTION odd_cells, a, b and 1 more",
+    ),
     "no partition": (database.partitions_ahead(None), PROBLEM, "today has no partition"),
     "yesterday's partition": (database.partitions_ahead(-1), PROBLEM, "today has no partition"),
     "today's partition": (database.partitions_ahead(0), WARNING, "0 days ahead"),
