@@ -214,7 +214,7 @@ def test_a_part_of_the_schema_that_is_gone_is_named_and_comes_back(
         [programs / "pg_dump", "--schema-only", "--no-owner", "--exclude-table=wallet_snapshots_2*", empty_database],
         check=True, capture_output=True, timeout=60,
     )  # fmt: skip
-    psql = [programs / "psql", "--quiet", "--no-psqlrc", "--output=/dev/null", url]
+    psql = (programs / "psql", "--quiet", "--no-psqlrc", "--output=/dev/null", url)
     subprocess.run(psql, input=dump.stdout, check=True, capture_output=True, timeout=60)
     assert with_universe("init-db").code == 0
     assert _schema(with_universe) == ("ok", "version 17")
@@ -222,7 +222,35 @@ def test_a_part_of_the_schema_that_is_gone_is_named_and_comes_back(
     assert with_universe("status").code == 0
 
 
+def test_a_day_that_was_detached_is_named_and_attached_again(
+    with_universe: Hlctl, at: Callable[..., None], rows: Rows, set_clock_of: Callable[..., None]
+) -> None:
+    """Its name is taken, so no run makes its partition anew, and the default one keeps what comes."""
+    url = with_universe.settings["HLCTL_DATABASE_URL"]
+    assert with_universe("snapshot").code == 0
+    assert _doctor(with_universe, "partitions_ahead")[0] == "ok"
+    with closing(psycopg.connect(url, autocommit=True)) as conn:
+        conn.execute("ALTER TABLE wallet_snapshots DETACH PARTITION wallet_snapshots_20260106")
+    at(minute=M + timedelta(minutes=1))
+    assert with_universe("snapshot").code == 0
+    assert rows("SELECT count(*) FROM wallet_snapshots_default") == [(600,)]
+    outcome, words = _doctor(with_universe, "partitions_ahead")
+    assert (outcome, words.partition(" is ")[0]) == ("problem", "wallet_snapshots_20260106")
+    page = (ROOT / "docs/runbook.md").read_text()
+    (block,) = re.findall(r"```sql\n(BEGIN;\n.*?)```", page, re.DOTALL)
+    with closing(psycopg.connect(url, autocommit=True)) as conn:
+        conn.execute(block.encode())
+    assert _doctor(with_universe, "partitions_ahead")[0] == "ok"
+    set_clock_of(url, M + timedelta(minutes=3, seconds=5))
+    ran = with_universe("verify", "--from", M.isoformat())
+    assert ran.code == 0, ran.out
+
+
 def _schema(hlctl: Hlctl) -> tuple[str, str]:
+    return _doctor(hlctl, "schema")
+
+
+def _doctor(hlctl: Hlctl, name: str) -> tuple[str, str]:
     checks = json.loads(hlctl("doctor", "--json").out)["result"]["checks"]
-    (check,) = [check for check in checks if check["id"] == "schema"]
+    (check,) = [check for check in checks if check["id"] == name]
     return check["outcome"], check["finding"]

@@ -54,8 +54,9 @@ def server(**changes: Any) -> Server:
 
 def growth(cells: int = 864_000, cell_bytes: int = 864_000 * 160, cells_a_minute: int = 600) -> Growth:
     return Growth(
-        database_bytes=2 * cell_bytes, cell_bytes=cell_bytes, cells=cells, cells_a_minute=cells_a_minute, days_ahead=7
-    )
+        database_bytes=2 * cell_bytes, cell_bytes=cell_bytes, cells=cells, cells_a_minute=cells_a_minute, days_ahead=7,
+        detached=[],
+    )  # fmt: skip
 
 
 PLAIN = dict.fromkeys(FUNCTIONS)
@@ -197,10 +198,15 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
         PROBLEM,
         "version 17, and this is not there any more: FUNCTION odd_cells, a, b and 1 more",
     ),
-    "no partition": (database.partitions_ahead(None), PROBLEM, "today has no partition"),
-    "yesterday's partition": (database.partitions_ahead(-1), PROBLEM, "today has no partition"),
-    "today's partition": (database.partitions_ahead(0), WARNING, "0 days ahead"),
-    "tomorrow's partition": (database.partitions_ahead(1), OK, "1 day ahead"),
+    "no partition": (database.partitions_ahead(None, []), PROBLEM, "today has no partition"),
+    "yesterday's partition": (database.partitions_ahead(-1, []), PROBLEM, "today has no partition"),
+    "today's partition": (database.partitions_ahead(0, []), WARNING, "0 days ahead"),
+    "tomorrow's partition": (database.partitions_ahead(1, []), OK, "1 day ahead"),
+    "a partition that was detached": (
+        database.partitions_ahead(2, ["wallet_snapshots_20260106", "wallet_snapshots_20260107"]),
+        PROBLEM,
+        "wallet_snapshots_20260106 and 1 more is no partition",
+    ),
     "a full disk": (database.disk(growth(), 0), PROBLEM, "0 MB are free: 0 days"),
     "less than the reserve": (database.disk(growth(), 200 * 2**20), PROBLEM, ": 0 days"),
     "two days": (database.disk(growth(), 2**28 + 138_240_000 * 3 - 1), PROBLEM, ": 2 days"),
