@@ -150,7 +150,12 @@ def universe(found: Universe | None, health: Health) -> Check:
     """Judge the universe by what the database says of it."""
     if found is None or health.universe_age is None:
         return problem(CheckId.UNIVERSE, "no universe has been read yet", "run `hlctl refresh-universe`")
-    finding = f"{found.size} wallets from {found.source}, {age(health.universe_age)} old"
+    finding = f"{found.size} wallets from {found.source}, {age(abs(health.universe_age))}"
+    if health.universe_age < timedelta(0):  # verify finds fault with each minute that is recorded with it
+        return warning(
+            CheckId.UNIVERSE, f"{finding} ahead of the clock, which was set back", "run `hlctl refresh-universe`"
+        )
+    finding += " old"
     if "universe_old" in health.reasons:
         return warning(CheckId.UNIVERSE, finding, "look at the runs of `hlctl refresh-universe`, or run it now")
     return ok(CheckId.UNIVERSE, finding)

@@ -117,8 +117,12 @@ def seconds_of(age: timedelta) -> int:
 def _moment(moment: datetime | None, age: timedelta | None) -> str:
     if moment is None or age is None:
         return "none"
-    ago = f"{age_words(age)} ago" if age >= timedelta(0) else f"{age_words(-age)} ahead of the clock"
-    return f"{moment:%Y-%m-%d %H:%M} UTC, {ago}"
+    return f"{moment:%Y-%m-%d %H:%M} UTC, {_ago(age, 'ago')}"
+
+
+def _ago(age: timedelta | None, past: str) -> str:
+    """Return an age in words that end in `past`; a clock that was set back makes some negative."""
+    return f"{age_words(-age)} ahead of the clock" if age and age < timedelta(0) else f"{age_words(age)} {past}"
 
 
 def _newest(result: StatusResult) -> str:
@@ -152,7 +156,7 @@ def _universe(result: StatusResult) -> str:
     warnings = universe.churn_warning_count
     churn = f"; churn warning {warnings}" if warnings else ""
     return (
-        f"{universe.size} wallets from {universe.source}, {age_words(result.health.universe_age)} old;"
+        f"{universe.size} wallets from {universe.source}, {_ago(result.health.universe_age, 'old')};"
         f" {universe.entered_count} entered, {universe.exited_count} exited{churn}"
     )
 
@@ -161,8 +165,8 @@ def _failed_refresh(result: StatusResult) -> list[tuple[str, str | Strip]]:
     refresh = result.last_refresh
     if refresh is None or refresh.error is None:
         return []
-    age = age_words(result.health.judged_at - refresh.as_of_ts)
-    return [("last refresh", f"failed {age} ago: {_brief(refresh.error, _LITTLE_ROOM)}")]
+    ago = _ago(result.health.judged_at - refresh.as_of_ts, "ago")
+    return [("last refresh", f"failed {ago}: {_brief(refresh.error, _LITTLE_ROOM)}")]
 
 
 def _transport(took: Traffic) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -148,6 +149,11 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
     "no universe": (database.universe(None, health(universe_age=None)), PROBLEM, "no universe has been read yet"),
     "a universe": (database.universe(UNIVERSE, health()), OK, "200 wallets from stats-data, 60 min old"),
     "an old universe": (database.universe(UNIVERSE, health("degraded", "universe_old")), WARNING, "200 wallets"),
+    "a universe of the future": (
+        database.universe(UNIVERSE, replace(health(), universe_age=timedelta(hours=-26))),
+        WARNING,
+        "200 wallets from stats-data, 26 h ahead of the clock",
+    ),
     "healthy": (database.recording(health()), OK, "healthy, the newest minute is 30 s old"),
     "degraded": (
         database.recording(health("degraded", "last_minute_old", "suspect")),
