@@ -30,7 +30,7 @@ class Growth:
     cells: int  # kept
     cells_a_minute: int  # of the newest minute; 0: there is none
     days_ahead: int | None  # partitions after today's; None: there is none
-    detached: Sequence[str]  # tables that are named like a day's partition and are none
+    misplaced: Sequence[str]  # tables that have a day's name and are not its partition
 
 
 _SHOWN = 3  # rights, or parts of a schema, named in one line
@@ -177,12 +177,12 @@ def recording(health: Health) -> Check:
 _DAYS_AHEAD = 1  # every snapshot makes two days where they are missing; at midnight one is left until the next
 
 
-def partitions_ahead(days: int | None, detached: Sequence[str]) -> Check:
+def partitions_ahead(days: int | None, misplaced: Sequence[str]) -> Check:
     """Judge for how many days after today there is a partition; None if there is none at all."""
-    if detached:
-        more = f" and {len(detached) - 1} more" if len(detached) > 1 else ""
-        finding = f"{detached[0]}{more} is no partition of wallet_snapshots, so its day cannot have one"
-        remedy = "attach, rename or drop it: docs/runbook.md, under `A day's table is no partition`"
+    if misplaced:
+        more = f" and {len(misplaced) - 1} more" if len(misplaced) > 1 else ""
+        finding = f"{misplaced[0]}{more} is not the partition of its day, so its day has none"
+        remedy = "attach, rename or drop it: docs/runbook.md, under `A table is not the partition of its day`"
         return problem(CheckId.PARTITIONS_AHEAD, finding, remedy)
     if days is None or days < 0:
         finding, remedy = (

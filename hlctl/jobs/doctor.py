@@ -290,7 +290,7 @@ def _partitions(asked: _Asked) -> Check:
     asked.seen.growth = overview.measure_growth(asked.conn)
     if asked.seen.is_hypertable:
         return ok(CheckId.PARTITIONS_AHEAD, "a hypertable makes each day with its first cell")
-    return database.partitions_ahead(asked.seen.growth.days_ahead, asked.seen.growth.detached)
+    return database.partitions_ahead(asked.seen.growth.days_ahead, asked.seen.growth.misplaced)
 
 
 _QUESTIONS: dict[CheckId, Callable[[_Asked], Check]] = {

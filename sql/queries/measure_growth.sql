@@ -1,5 +1,5 @@
 -- How much room the record takes, for how many days after today there is a partition (NULL: no partition at all), and which
--- tables have a day's name and are none: ensure_partitions takes their day for made.
+-- tables have a day's name and are not its partition: ensure_partitions takes their day for made, and drop_day drops by name.
 -- Columns are checks.database.Growth's. The cells themselves are not read: their runs counted them. The size of a minute
 -- is that of the newest that has begun.
 WITH clock AS MATERIALIZED (
@@ -10,12 +10,15 @@ newest AS (
   SELECT rows_expected FROM ingest_runs WHERE snapshot_ts <= hlctl_clock() ORDER BY snapshot_ts DESC LIMIT 1)
 SELECT pg_database_size(current_database()) AS database_bytes, storage.total_bytes AS cell_bytes, run.cells,
        coalesce(newest.rows_expected, 0) AS cells_a_minute, storage.newest_day - clock.today AS days_ahead,
-       ARRAY(SELECT relname::text
-               FROM pg_class
-              WHERE relnamespace = 'public'::regnamespace
-                AND relname ~ '^wallet_snapshots_[0-9]{8}$'
-                AND NOT relispartition
-              ORDER BY relname) AS detached
+       ARRAY(SELECT p.name
+               FROM (SELECT c.relname::text AS name, pg_get_expr(c.relpartbound, c.oid) AS bound
+                       FROM pg_class c
+                      WHERE c.relnamespace = 'public'::regnamespace
+                        AND c.relname ~ '^wallet_snapshots_[0-9]{8}$') AS p
+              CROSS JOIN LATERAL (SELECT substring(p.bound FROM $re$FROM \('(\d{4}-\d\d-\d\d) $re$)::date AS day) AS begins
+              WHERE p.bound IS DISTINCT FROM format('FOR VALUES FROM (%L) TO (%L)', day::timestamptz, (day + 1)::timestamptz)
+                 OR p.name <> 'wallet_snapshots_' || to_char(day, 'YYYYMMDD')
+              ORDER BY p.name) AS misplaced
   FROM clock
  CROSS JOIN cell_storage() AS storage
  CROSS JOIN run

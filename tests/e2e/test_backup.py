@@ -225,7 +225,7 @@ def test_a_part_of_the_schema_that_is_gone_is_named_and_comes_back(
 def test_a_day_that_was_detached_is_named_and_attached_again(
     with_universe: Hlctl, at: Callable[..., None], rows: Rows, set_clock_of: Callable[..., None]
 ) -> None:
-    """Its name is taken, so no run makes its partition anew, and the default one keeps what comes."""
+    """Its name is taken, so no run makes it anew, and the default one keeps what comes; so it is with other bounds."""
     url = with_universe.settings["HLCTL_DATABASE_URL"]
     assert with_universe("snapshot").code == 0
     assert _doctor(with_universe, "partitions_ahead")[0] == "ok"
@@ -241,6 +241,15 @@ def test_a_day_that_was_detached_is_named_and_attached_again(
     with closing(psycopg.connect(url, autocommit=True)) as conn:
         conn.execute(block.encode())
     assert _doctor(with_universe, "partitions_ahead")[0] == "ok"
+    with closing(psycopg.connect(url, autocommit=True)) as conn:
+        conn.execute("SET timezone = 'America/New_York'")
+        conn.execute("ALTER TABLE wallet_snapshots DETACH PARTITION wallet_snapshots_20260108")
+        conn.execute(
+            "ALTER TABLE wallet_snapshots ATTACH PARTITION wallet_snapshots_20260108"
+            " FOR VALUES FROM ('2026-01-08') TO ('2026-01-09')"
+        )
+    outcome, words = _doctor(with_universe, "partitions_ahead")
+    assert (outcome, words.partition(" is ")[0]) == ("problem", "wallet_snapshots_20260108")
     set_clock_of(url, M + timedelta(minutes=3, seconds=5))
     ran = with_universe("verify", "--from", M.isoformat())
     assert ran.code == 0, ran.out

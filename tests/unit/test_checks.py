@@ -56,7 +56,7 @@ def server(**changes: Any) -> Server:
 def growth(cells: int = 864_000, cell_bytes: int = 864_000 * 160, cells_a_minute: int = 600) -> Growth:
     return Growth(
         database_bytes=2 * cell_bytes, cell_bytes=cell_bytes, cells=cells, cells_a_minute=cells_a_minute, days_ahead=7,
-        detached=[],
+        misplaced=[],
     )  # fmt: skip
 
 
@@ -211,7 +211,7 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
     "a partition that was detached": (
         database.partitions_ahead(2, ["wallet_snapshots_20260106", "wallet_snapshots_20260107"]),
         PROBLEM,
-        "wallet_snapshots_20260106 and 1 more is no partition",
+        "wallet_snapshots_20260106 and 1 more is not the partition of its day",
     ),
     "a full disk": (database.disk(growth(), 0), PROBLEM, "0 MB are free: 0 days"),
     "less than the reserve": (database.disk(growth(), 200 * 2**20), PROBLEM, ": 0 days"),
