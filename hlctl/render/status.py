@@ -9,6 +9,7 @@ from textwrap import shorten
 
 from hlctl.answers import StatusDetails, StatusResult
 from hlctl.facts import HeldLock, Storage, Traffic, TroubledWallet
+from hlctl.model import Recorded
 from hlctl.render import clean, size
 from hlctl.render.screen import Block, Facts, Grid, Strip
 from hlctl.results import missing_words
@@ -52,7 +53,7 @@ def status(result: StatusResult) -> list[Block]:
     ]
     if run := result.run:
         coverage = f"{run.coverage_pct} %, {run.wallets_succeeded} of {run.wallets_expected} wallets"
-        rows += [("coverage", f"{coverage}, {run.rows_written} cells"), ("missing", _missing(run.missing))]
+        rows += [("coverage", f"{coverage}, {_cells(result, run)}"), ("missing", _missing(run.missing))]
     rows += [*_last_hour(result), ("universe", _universe(result)), *_failed_refresh(result)]
     if result.transport:
         rows.append(("transport", _transport(result.transport)))
@@ -131,6 +132,12 @@ def _newest(result: StatusResult) -> str:
     error = result.transport.error if result.transport else None
     why = f": {_brief(error)}" if error else ""
     return f"{_moment(result.run.snapshot_ts, result.health.last_snapshot_age)}, {result.run.status}{why}"
+
+
+def _cells(result: StatusResult, run: Recorded) -> str:
+    """Return how many cells the run wrote, and how many there are if not all of them are there any more."""
+    there = sum(h.long + h.short + h.flat + h.missing for h in result.holders)
+    return f"{there} cells" if there == run.rows_written else f"{there} of {run.rows_written} cells"
 
 
 def _missing(missing: Mapping[str, int]) -> str:

@@ -320,6 +320,11 @@ def test_a_reason_nobody_has_words_for_is_shown_as_it_is(show: Show) -> None:
     assert odd.verdict is Verdict.UNKNOWN
 
 
+def test_cells_that_are_not_there_any_more_are_told(show: Show) -> None:
+    """The run row alone would say that all is well while its day's partition is detached, say."""
+    assert "199 of 200 wallets, 0 of 600 cells\n" in show(replace(HEALTHY, holders=[]), 80)
+
+
 def test_a_minute_from_the_future_is_no_age(show: Show) -> None:
     """The clock was set back; nor is a refresh."""
     health = replace(HEALTHY.health, last_good_age=timedelta(minutes=-9), universe_age=timedelta(hours=-26))
