@@ -38,7 +38,7 @@ SELECT snapshot_ts, NULL::int AS wallet_id, NULL::text AS asset,
        concat('refresh ', universe_run_id, ': ', concat_ws('; ',
          CASE WHEN status IS NULL                               THEN 'is not recorded' END,
          CASE WHEN status <> 'success'                          THEN status END,
-         CASE WHEN members <> n_received                        THEN concat(members, ' members, ', n_received, ' received') END,
+         CASE WHEN members IS DISTINCT FROM n_received          THEN concat(members, ' members, ', n_received, ' received') END,
          CASE WHEN members <> addresses                         THEN concat(members, ' members, ', addresses, ' addresses') END,
          CASE WHEN members > 0 AND (first <> 1 OR last <> members) THEN concat('ranks ', first, ' to ', last, ' of ', members) END,
          CASE WHEN misplaced > 0                                THEN concat(misplaced, ' ranks are not the order of month_pnl') END,
@@ -48,7 +48,7 @@ SELECT snapshot_ts, NULL::int AS wallet_id, NULL::text AS asset,
          AS found
   FROM pinned
  WHERE status IS DISTINCT FROM 'success'
-    OR members <> n_received
+    OR members IS DISTINCT FROM n_received
     OR members <> addresses
     OR (members > 0 AND (first <> 1 OR last <> members))
     OR misplaced > 0

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from hlctl import audit, db, store
@@ -348,6 +349,40 @@ def test_a_member_that_is_there_twice_is_counted_and_no_error(spoilt: db.Connect
         " FROM wallet_universe_members"
     )
     assert {"counts", "universe"} <= set(found(spoilt))
+
+
+@pytest.mark.parametrize(
+    ("check", "table", "column"),
+    [
+        ("counts", "ingest_runs", "wallets_expected"),
+        ("counts", "ingest_runs", "rows_expected"),
+        ("counts", "ingest_runs", "rows_written"),
+        ("coverage", "ingest_runs", "wallets_succeeded"),
+        ("coverage", "ingest_runs", "wallets_failed"),
+        ("coverage", "ingest_runs", "coverage_pct"),
+        ("missing", "ingest_runs", "missing"),
+        ("status", "ingest_runs", "status"),
+        ("aligned", "ingest_runs", "run_id"),
+        ("attempts", "ingest_runs", "attempts"),
+        ("published", "ingest_runs", "published_at"),
+        ("requests", "ingest_runs", "requests_sent"),
+        ("requests", "ingest_runs", "retries"),
+        ("requests", "ingest_runs", "rate_limited"),
+        ("health", "ingest_health", "snapshot_status"),
+        ("health", "ingest_health", "coverage_pct"),
+        ("health", "ingest_health", "health_state"),
+        ("aligned", "wallet_snapshots", "ingest_run_id"),
+        ("universe", "wallet_universe_runs", "n_received"),
+        ("universe", "wallets", "address"),
+    ],
+)
+def test_what_is_not_there_agrees_with_nothing(spoilt: db.Connection, check: str, table: str, column: str) -> None:
+    """A comparison with NULL is neither true nor false, and would find no fault; each has words all the same."""
+    spoilt.execute(f"ALTER TABLE {table} ALTER {column} DROP NOT NULL".encode())
+    spoilt.execute(sql.SQL("UPDATE {} SET {} = NULL").format(sql.Identifier(table), sql.Identifier(column)))
+    violations = found(spoilt)
+    assert check in violations
+    assert all(violation.found for violation in violations[check])
 
 
 def test_pruned_minutes_owe_no_cells_and_may_have_none(spoilt: db.Connection) -> None:
