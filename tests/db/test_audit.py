@@ -330,6 +330,19 @@ def test_a_refresh_that_lands_while_a_minute_begins_need_not_be_seen_yet(spoilt:
     assert [v.snapshot_ts for v in found(spoilt)["universe"]] == [M + timedelta(minutes=6)]
 
 
+def test_a_failed_minute_need_not_have_seen_the_minute_right_before_it(spoilt: db.Connection) -> None:
+    """A COMMIT that hangs may be through after the next minute, which gave up early, was published; not later than that."""
+    noted = "UPDATE ingest_health SET last_success_snapshot_ts = %s WHERE health_ts = %s"
+    spoilt.execute(noted, [M, M + timedelta(minutes=2)])
+    assert found(spoilt) == found(spoilt, M + timedelta(minutes=2)) == {}
+    spoilt.execute(noted, [None, M + timedelta(minutes=2)])
+    assert set(found(spoilt)) == {"health"}
+    spoilt.execute(noted, [M, M + timedelta(minutes=2)])
+    spoilt.execute(noted, [M + timedelta(minutes=5), M + timedelta(minutes=6)])
+    (violation,) = found(spoilt)["health"]
+    assert violation.snapshot_ts == M + timedelta(minutes=6), "a good minute is its own newest"
+
+
 def test_minutes_without_fingerprint_or_limit_are_not_called_violations(spoilt: db.Connection) -> None:
     """They were recorded by an hlctl that wrote neither down, and are counted as such."""
     spoilt.execute("UPDATE ingest_runs SET fingerprint = NULL, rate_limit = NULL WHERE status <> 'success'")
