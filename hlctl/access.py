@@ -67,9 +67,9 @@ def lacking(conn: db.Connection) -> list[Right]:
 
 
 def absent(conn: db.Connection) -> list[str]:
-    """Return what a current schema has and this one has not: relations, functions, keys."""
+    """Return what a current schema has and this one has not: relations, functions, keys, a partition."""
     objects = sorted({right.object for right in _missing(conn, None) if not right.is_there})
-    return [*objects, *(words for (words,) in conn.execute(db.query("list_lost_keys")).fetchall())]
+    return [*objects, *(words for (words,) in conn.execute(db.query("list_lost_parts")).fetchall())]
 
 
 def require_roles(conn: db.Connection, roles: Collection[str]) -> None:

@@ -1,4 +1,5 @@
--- Keys that are not there: a publication fills holes by them, and without them a row can be there twice.
+-- Keys that are not there: a publication fills holes by them, and without them a row can be there twice; and the partition for
+-- the cells of a day that has none, where cells are kept in partitions.
 SELECT concat('the key of ', k.relation, ' (', array_to_string(k.columns, ', '), ')') AS words
   FROM (VALUES
     ('wallets',                 '{wallet_id}'::name[]),
@@ -24,4 +25,9 @@ SELECT concat('the key of ', k.relation, ' (', array_to_string(k.columns, ', '),
                       AND i.indpred IS NULL
                       AND indexed.columns <@ k.columns
                       AND indexed.columns @> k.columns)
+ UNION ALL
+SELECT 'the default partition of wallet_snapshots'
+  FROM pg_partitioned_table
+ WHERE partrelid = to_regclass('public.wallet_snapshots')
+   AND partdefid = 0
  ORDER BY words

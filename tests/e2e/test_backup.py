@@ -204,21 +204,29 @@ def test_a_part_of_the_schema_that_is_gone_is_named_and_comes_back(
         conn.execute("DROP VIEW v_positions, v_latest_health")
         conn.execute("DROP FUNCTION odd_cells, cell_fingerprint")
         conn.execute("ALTER TABLE ingest_runs DROP CONSTRAINT ingest_runs_pkey")
+        conn.execute("DROP TABLE wallet_snapshots_default")
     assert with_universe("status").code == 70
     gone = _schema(with_universe)
     assert gone[0] == "problem"
-    assert "FUNCTION cell_fingerprint, FUNCTION odd_cells, v_latest_health and 2 more" in gone[1]
+    assert "FUNCTION cell_fingerprint, FUNCTION odd_cells, v_latest_health and 3 more" in gone[1]
     fresh = Hlctl({**with_universe.settings, "HLCTL_DATABASE_URL": empty_database}, with_universe.home)
     assert fresh("init-db").code == 0
-    dump = subprocess.run(
-        [programs / "pg_dump", "--schema-only", "--no-owner", "--exclude-table=wallet_snapshots_2*", empty_database],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    psql = (programs / "psql", "--quiet", "--no-psqlrc", "--output=/dev/null", url)
-    subprocess.run(psql, input=dump.stdout, check=True, capture_output=True, timeout=60)
+
+    def bring_over(*options: str) -> None:
+        dump = subprocess.run(
+            [programs / "pg_dump", *options, empty_database], check=True, capture_output=True, timeout=60
+        )
+        psql = (programs / "psql", "--quiet", "--no-psqlrc", "--output=/dev/null", url)
+        subprocess.run(psql, input=dump.stdout, check=True, capture_output=True, timeout=60)
+
+    bring_over("--schema-only", "--no-owner", "--exclude-table=wallet_snapshots_2*")
     assert with_universe("init-db").code == 0
     assert _schema(with_universe) == ("ok", "version 17")
     assert (rows(FUNCTIONS), rows(CELLS)) == (functions, cells)
+    with closing(psycopg.connect(url, autocommit=True)) as conn:
+        conn.execute("DELETE FROM schema_migrations")
+    assert "A part of the schema is gone" in with_universe("init-db").err
+    bring_over("--data-only", "--table=schema_migrations")
     assert with_universe("status").code == 0
 
 
