@@ -139,7 +139,10 @@ def schema_creators(roles: Sequence[str]) -> Check:
         return ok(CheckId.SCHEMA_CREATORS, "only its owner may create in the schema public")
     names = ", ".join(roles)
     finding = f"{names} may create in the schema public, and so make what another role then runs"
-    remedy = f"as the owner of the database: REVOKE CREATE ON SCHEMA public FROM {names}"
+    remedy = (  # where PUBLIC may by default, the schema is a superuser's, and hlctl's owner may only as PUBLIC
+        "as the schema's owner or a superuser: GRANT CREATE ON SCHEMA public TO the role that owns hlctl's tables,"
+        f" then REVOKE CREATE ON SCHEMA public FROM {names}"
+    )
     return warning(CheckId.SCHEMA_CREATORS, finding, remedy)
 
 

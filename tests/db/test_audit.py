@@ -331,7 +331,7 @@ def test_a_refresh_that_lands_while_a_minute_begins_need_not_be_seen_yet(spoilt:
 
 
 def test_a_failed_minute_need_not_have_seen_the_minute_right_before_it(spoilt: db.Connection) -> None:
-    """A COMMIT that hangs may be through after the next minute, which gave up early, was published; not later than that."""
+    """A COMMIT that hangs may be through after the next minute, which gave up early, was published; but no later."""
     noted = "UPDATE ingest_health SET last_success_snapshot_ts = %s WHERE health_ts = %s"
     spoilt.execute(noted, [M, M + timedelta(minutes=2)])
     assert found(spoilt) == found(spoilt, M + timedelta(minutes=2)) == {}
