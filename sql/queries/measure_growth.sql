@@ -1,5 +1,6 @@
--- How much room the record takes, for how many days after today there is a partition (NULL: no partition at all), and which
--- tables have a day's name and are not its partition: ensure_partitions takes their day for made, and drop_day drops by name.
+-- How much room the record takes, for how many days after today there is a partition, up to the first that has none (-1: not
+-- even today; a clock that ran ahead leaves some of later days), and which tables have a day's name and are not its partition:
+-- ensure_partitions takes their day for made, and drop_day drops by name.
 -- Columns are checks.database.Growth's. The cells themselves are not read: their runs counted them. The size of a minute
 -- is that of the newest that has begun.
 WITH clock AS MATERIALIZED (
@@ -9,7 +10,10 @@ run AS (
 newest AS (
   SELECT rows_expected FROM ingest_runs WHERE snapshot_ts <= hlctl_clock() ORDER BY snapshot_ts DESC LIMIT 1)
 SELECT pg_database_size(current_database()) AS database_bytes, storage.total_bytes AS cell_bytes, run.cells,
-       coalesce(newest.rows_expected, 0) AS cells_a_minute, storage.newest_day - clock.today AS days_ahead,
+       coalesce(newest.rows_expected, 0) AS cells_a_minute,
+       (SELECT coalesce(min(n), 32) - 1
+          FROM generate_series(0, 31) AS n
+         WHERE to_regclass('public.wallet_snapshots_' || to_char(clock.today + n, 'YYYYMMDD')) IS NULL) AS days_ahead,
        ARRAY(SELECT p.name
                FROM (SELECT c.relname::text AS name, pg_get_expr(c.relpartbound, c.oid) AS bound
                        FROM pg_class c
