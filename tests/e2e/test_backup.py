@@ -205,7 +205,9 @@ def test_a_part_of_the_schema_that_is_gone_is_named_and_comes_back(
         conn.execute("DROP FUNCTION odd_cells, cell_fingerprint")
         conn.execute("ALTER TABLE ingest_runs DROP CONSTRAINT ingest_runs_pkey")
         conn.execute("DROP TABLE wallet_snapshots_default")
-    assert with_universe("status").code == 70
+    ran = with_universe("status")
+    assert ran.code == 70
+    assert "`hlctl doctor` tells whether a part of the schema is gone" in ran.err
     gone = _schema(with_universe)
     assert gone[0] == "problem"
     assert "FUNCTION cell_fingerprint, FUNCTION odd_cells, v_latest_health and 3 more" in gone[1]
