@@ -225,9 +225,8 @@ def _let_the_watchdog_be_quiet(command: str, invocation: Invocation) -> None:
     watchdog.say = say
 
 
-_UNDEFINED = frozenset(
-    {"42P01", "42703", "42883", "42P10"}
-)  # no such table, column, function; no such key to conflict with
+# No such table, column or function; no such key for ON CONFLICT.
+_UNDEFINED = frozenset({"42P01", "42703", "42883", "42P10"})
 
 
 def bug(exc: BaseException) -> BugError:
