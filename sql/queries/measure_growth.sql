@@ -1,6 +1,7 @@
 -- How much room the record takes, for how many days after today there is a partition, up to the first that has none (-1: not
 -- even today; a clock that ran ahead leaves some of later days), and which tables have a day's name and are not its partition:
--- ensure_partitions takes their day for made, and drop_day drops by name.
+-- ensure_partitions takes their day for made, and drop_day drops by name. One that was detached to keep it when its day was
+-- pruned is nobody's business.
 -- Columns are checks.database.Growth's. The cells themselves are not read: their runs counted them. The size of a minute
 -- is that of the newest that has begun.
 WITH clock AS MATERIALIZED (
@@ -20,8 +21,13 @@ SELECT pg_database_size(current_database()) AS database_bytes, storage.total_byt
                       WHERE c.relnamespace = 'public'::regnamespace
                         AND c.relname ~ '^wallet_snapshots_[0-9]{8}$') AS p
               CROSS JOIN LATERAL (SELECT substring(p.bound FROM $re$FROM \('(\d{4}-\d\d-\d\d) $re$)::date AS day) AS begins
-              WHERE p.bound IS DISTINCT FROM format('FOR VALUES FROM (%L) TO (%L)', day::timestamptz, (day + 1)::timestamptz)
-                 OR p.name <> 'wallet_snapshots_' || to_char(day, 'YYYYMMDD')
+              WHERE (p.bound IS DISTINCT FROM format('FOR VALUES FROM (%L) TO (%L)', day::timestamptz, (day + 1)::timestamptz)
+                     OR p.name <> 'wallet_snapshots_' || to_char(day, 'YYYYMMDD'))
+                AND (p.bound IS NOT NULL
+                     OR right(p.name, 8) >= to_char(clock.today, 'YYYYMMDD')
+                     OR EXISTS (SELECT
+                                  FROM ingest_runs r
+                                 WHERE r.pruned_at IS NULL AND to_char(r.snapshot_ts, 'YYYYMMDD') = right(p.name, 8)))
               ORDER BY p.name) AS misplaced
   FROM clock
  CROSS JOIN cell_storage() AS storage

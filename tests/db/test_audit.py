@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from hlctl import audit, db, store
+from hlctl import audit, db, overview, store
 from hlctl.audit import CHECKS
 from hlctl.facts import Tally, Violation
 from hlctl.jobs import verify
@@ -444,6 +444,19 @@ def test_the_records_first_cell_is_looked_for_before_its_first_run_alone(generat
     plan = "\n".join(line for (line,) in rows)
     assert set(re.findall(r"wallet_snapshots_(\d{8}|default)\b", plan)) == {"20260106", "default"}
     assert "Seq Scan" not in plan
+
+
+def test_a_detached_day_is_missed_as_long_as_its_runs_say_that_it_is_there(spoilt: db.Connection) -> None:
+    """Who prunes a day may have detached its table before, to keep it; then nothing is missing."""
+    spoilt.execute(
+        "CREATE OR REPLACE FUNCTION hlctl_clock() RETURNS timestamptz LANGUAGE sql VOLATILE"
+        " AS $$SELECT timestamptz '2026-01-09 12:00Z'$$"
+    )
+    assert overview.measure_growth(spoilt).misplaced == []
+    spoilt.execute("ALTER TABLE wallet_snapshots DETACH PARTITION wallet_snapshots_20260106")
+    assert overview.measure_growth(spoilt).misplaced == ["wallet_snapshots_20260106"]
+    spoilt.execute("UPDATE ingest_runs SET pruned_at = published_at")
+    assert overview.measure_growth(spoilt).misplaced == []
 
 
 def gaps(conn: db.Connection, since: datetime = M, until: datetime = END) -> list[tuple[int, int]]:
