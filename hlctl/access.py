@@ -66,6 +66,12 @@ def lacking(conn: db.Connection) -> list[Right]:
     return [right for right in _missing(conn, None) if right.is_there]
 
 
+def absent(conn: db.Connection) -> list[str]:
+    """Return what a current schema has and this one has not: relations, functions, keys, a partition."""
+    objects = sorted({right.object for right in _missing(conn, None) if not right.is_there})
+    return [*objects, *(words for (words,) in conn.execute(db.query("list_lost_parts")).fetchall())]
+
+
 def require_roles(conn: db.Connection, roles: Collection[str]) -> None:
     """Raise ConfigurationError if one of these roles does not exist."""
     printable = [role for role in roles if role.isprintable()]  # nor has any other a name that SQL could carry

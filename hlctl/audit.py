@@ -5,7 +5,7 @@ caller's, so that they look at one and the same record.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hlctl import db
@@ -56,12 +56,14 @@ class Record:
 
     at: datetime  # now
     final: datetime  # the newest final minute, recorded or not
-    first: datetime | None  # the first recorded minute
+    first: datetime | None  # the first minute of which something is recorded
 
 
 def read_record(conn: Connection) -> Record:
-    """Return what there is to verify."""
-    return fetch_the_one_as(conn, Record, "read_record")
+    """Return what there is to verify: it begins with whatever is there, cells whose runs were lost included."""
+    record = fetch_the_one_as(conn, Record, "read_record")
+    (cell,) = fetch_one(conn, "first_cell", {"before": record.first or record.at}) or (None,)
+    return replace(record, first=cell or record.first)
 
 
 def find_pruned(conn: Connection, since: datetime, until: datetime) -> tuple[datetime, datetime] | None:

@@ -225,6 +225,10 @@ def _let_the_watchdog_be_quiet(command: str, invocation: Invocation) -> None:
     watchdog.say = say
 
 
+# No such table, column or function; no such key for ON CONFLICT.
+_UNDEFINED = frozenset({"42P01", "42703", "42883", "42P10"})
+
+
 def bug(exc: BaseException) -> BugError:
     """Name an unexpected exception by its type and its place in hlctl: its text might hold a secret."""
     place, trace = "", exc.__traceback__
@@ -234,7 +238,11 @@ def bug(exc: BaseException) -> BugError:
             place = f" in {file.name}:{trace.tb_lineno}"
         trace = trace.tb_next
     sqlstate = getattr(exc, "sqlstate", None)
-    return BugError(f"hlctl has a bug: {type(exc).__name__}{f' ({sqlstate})' if sqlstate else ''}{place}")
+    remedy = "`hlctl doctor` tells whether a part of the schema is gone; if none is, please report it"
+    return BugError(
+        f"hlctl has a bug: {type(exc).__name__}{f' ({sqlstate})' if sqlstate else ''}{place}",
+        remedy=remedy if sqlstate in _UNDEFINED else None,
+    )
 
 
 def flush() -> None:

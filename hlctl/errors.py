@@ -128,7 +128,10 @@ class SchemaForeignError(HlctlError):
 
     exit_code = ExitCode.SETUP
     code = "schema_foreign"
-    remedy = "give hlctl a database of its own"
+    remedy = (
+        "give hlctl a database of its own; if its record is in this one, see docs/runbook.md,"
+        " `A part of the schema is gone`"
+    )
 
 
 class NoUniverseError(HlctlError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from hlctl import db, oddities
@@ -265,7 +266,10 @@ def _add_refresh(
         "month_volume": [row.month_volume for row in members],
         "is_vault": [row.is_vault for row in members],
     }
-    conn.execute(db.query("add_wallets"), {"addresses": columns["addresses"]})
+    try:
+        conn.execute(db.query("add_wallets"), {"addresses": columns["addresses"]})
+    except psycopg.errors.UniqueViolation:  # of an id: an address that is there is no conflict
+        raise _sequence_behind("wallets", "wallet_id") from None
     conn.execute(db.query("add_members"), {"run_id": run_id, **columns})
     return replace(refresh, run_id=run_id)
 
@@ -294,8 +298,19 @@ def add_failed_refresh(
 
 
 def _add_universe_run(conn: Connection, **columns: object) -> int:
-    row = fetch_one(conn, "add_universe_run", columns)
-    return int(row[0]) if row else 0
+    try:
+        run_id, is_newest = fetch_one(conn, "add_universe_run", columns) or (0, False)
+    except psycopg.errors.UniqueViolation:
+        is_newest = False
+    if not is_newest:
+        raise _sequence_behind("wallet_universe_runs", "run_id")
+    return int(run_id)
+
+
+def _sequence_behind(table: str, column: str) -> DatabaseUnusableError:
+    """Return what is wrong where a sequence did not come along with its rows, as with logical replication."""
+    cure = f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), max({column})) FROM {table}"  # noqa: S608 - shown
+    return DatabaseUnusableError(f"the sequence of {table}.{column} is behind the rows", remedy=f"as the owner: {cure}")
 
 
 def read_universe(conn: Connection) -> Universe | None:

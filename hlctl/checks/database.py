@@ -30,6 +30,10 @@ class Growth:
     cells: int  # kept
     cells_a_minute: int  # of the newest minute; 0: there is none
     days_ahead: int | None  # partitions after today's; None: there is none
+    misplaced: Sequence[str]  # tables that have a day's name and are not its partition
+
+
+_SHOWN = 3  # rights, or parts of a schema, named in one line
 
 
 def database_tls(*, host: str, address: str, mode: str, is_encrypted: bool) -> Check:
@@ -82,8 +86,13 @@ def pooler(*, told_pid: int, pids: tuple[int, int]) -> Check:
     return ok(CheckId.POOLER, "none in the way")
 
 
-def schema_current(version: int) -> Check:
-    """Return that the schema is this hlctl's."""
+def schema_current(version: int, absent: Sequence[str]) -> Check:
+    """Judge whether the schema, which is this hlctl's, is whole."""
+    if absent:
+        more = len(absent) - _SHOWN
+        words = f"{', '.join(absent[:_SHOWN])}{f' and {more} more' if more > 0 else ''}"
+        remedy = "bring it back as docs/runbook.md says, under `A part of the schema is gone`"
+        return problem(CheckId.SCHEMA, f"version {version}, and this is not there any more: {words}", remedy)
     return ok(CheckId.SCHEMA, f"version {version}")
 
 
@@ -105,9 +114,6 @@ class LackingRight:
 
     words: str  # INSERT on ingest_runs
     needed_by: Collection[str]  # commands; none: it is for people, or a command does without
-
-
-_SHOWN = 3  # rights named in one line
 
 
 def rights(role: str, lacking: Sequence[LackingRight], *, reading: Collection[str]) -> Check:
@@ -133,7 +139,10 @@ def schema_creators(roles: Sequence[str]) -> Check:
         return ok(CheckId.SCHEMA_CREATORS, "only its owner may create in the schema public")
     names = ", ".join(roles)
     finding = f"{names} may create in the schema public, and so make what another role then runs"
-    remedy = f"as the owner of the database: REVOKE CREATE ON SCHEMA public FROM {names}"
+    remedy = (  # where PUBLIC may by default, the schema is a superuser's, and hlctl's owner may only as PUBLIC
+        "as the schema's owner or a superuser: GRANT CREATE ON SCHEMA public TO the role that owns hlctl's tables,"
+        f" then REVOKE CREATE ON SCHEMA public FROM {names}"
+    )
     return warning(CheckId.SCHEMA_CREATORS, finding, remedy)
 
 
@@ -144,7 +153,12 @@ def universe(found: Universe | None, health: Health) -> Check:
     """Judge the universe by what the database says of it."""
     if found is None or health.universe_age is None:
         return problem(CheckId.UNIVERSE, "no universe has been read yet", "run `hlctl refresh-universe`")
-    finding = f"{found.size} wallets from {found.source}, {age(health.universe_age)} old"
+    finding = f"{found.size} wallets from {found.source}, {age(abs(health.universe_age))}"
+    if health.universe_age < timedelta(0):  # verify finds fault with each minute that is recorded with it
+        return warning(
+            CheckId.UNIVERSE, f"{finding} ahead of the clock, which was set back", "run `hlctl refresh-universe`"
+        )
+    finding += " old"
     if "universe_old" in health.reasons:
         return warning(CheckId.UNIVERSE, finding, "look at the runs of `hlctl refresh-universe`, or run it now")
     return ok(CheckId.UNIVERSE, finding)
@@ -166,8 +180,13 @@ def recording(health: Health) -> Check:
 _DAYS_AHEAD = 1  # every snapshot makes two days where they are missing; at midnight one is left until the next
 
 
-def partitions_ahead(days: int | None) -> Check:
+def partitions_ahead(days: int | None, misplaced: Sequence[str]) -> Check:
     """Judge for how many days after today there is a partition; None if there is none at all."""
+    if misplaced:
+        more = f" and {len(misplaced) - 1} more" if len(misplaced) > 1 else ""
+        finding = f"{misplaced[0]}{more} is not the partition of its day, so its day has none"
+        remedy = "attach, rename or drop it: docs/runbook.md, under `A table is not the partition of its day`"
+        return problem(CheckId.PARTITIONS_AHEAD, finding, remedy)
     if days is None or days < 0:
         finding, remedy = (
             "today has no partition: its cells go to the default one",

@@ -254,7 +254,7 @@ def _answer(check: CheckId, question: Callable[[_Asked], Check], asked: _Asked) 
 
 def _schema(asked: _Asked) -> Check:
     migrate.require_current(asked.conn)
-    return database.schema_current(migrate.packaged()[-1].version)
+    return database.schema_current(migrate.packaged()[-1].version, access.absent(asked.conn))
 
 
 def _tool_version(asked: _Asked) -> Check:
@@ -290,7 +290,7 @@ def _partitions(asked: _Asked) -> Check:
     asked.seen.growth = overview.measure_growth(asked.conn)
     if asked.seen.is_hypertable:
         return ok(CheckId.PARTITIONS_AHEAD, "a hypertable makes each day with its first cell")
-    return database.partitions_ahead(asked.seen.growth.days_ahead)
+    return database.partitions_ahead(asked.seen.growth.days_ahead, asked.seen.growth.misplaced)
 
 
 _QUESTIONS: dict[CheckId, Callable[[_Asked], Check]] = {

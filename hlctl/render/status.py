@@ -9,6 +9,7 @@ from textwrap import shorten
 
 from hlctl.answers import StatusDetails, StatusResult
 from hlctl.facts import HeldLock, Storage, Traffic, TroubledWallet
+from hlctl.model import Recorded
 from hlctl.render import clean, size
 from hlctl.render.screen import Block, Facts, Grid, Strip
 from hlctl.results import missing_words
@@ -52,7 +53,7 @@ def status(result: StatusResult) -> list[Block]:
     ]
     if run := result.run:
         coverage = f"{run.coverage_pct} %, {run.wallets_succeeded} of {run.wallets_expected} wallets"
-        rows += [("coverage", f"{coverage}, {run.rows_written} cells"), ("missing", _missing(run.missing))]
+        rows += [("coverage", f"{coverage}, {_cells(result, run)}"), ("missing", _missing(run.missing))]
     rows += [*_last_hour(result), ("universe", _universe(result)), *_failed_refresh(result)]
     if result.transport:
         rows.append(("transport", _transport(result.transport)))
@@ -117,8 +118,12 @@ def seconds_of(age: timedelta) -> int:
 def _moment(moment: datetime | None, age: timedelta | None) -> str:
     if moment is None or age is None:
         return "none"
-    ago = f"{age_words(age)} ago" if age >= timedelta(0) else f"{age_words(-age)} ahead of the clock"
-    return f"{moment:%Y-%m-%d %H:%M} UTC, {ago}"
+    return f"{moment:%Y-%m-%d %H:%M} UTC, {_ago(age, 'ago')}"
+
+
+def _ago(age: timedelta | None, past: str) -> str:
+    """Return an age in words that end in `past`; a clock that was set back makes some negative."""
+    return f"{age_words(-age)} ahead of the clock" if age and age < timedelta(0) else f"{age_words(age)} {past}"
 
 
 def _newest(result: StatusResult) -> str:
@@ -127,6 +132,12 @@ def _newest(result: StatusResult) -> str:
     error = result.transport.error if result.transport else None
     why = f": {_brief(error)}" if error else ""
     return f"{_moment(result.run.snapshot_ts, result.health.last_snapshot_age)}, {result.run.status}{why}"
+
+
+def _cells(result: StatusResult, run: Recorded) -> str:
+    """Return how many cells the run wrote, and how many there are if not all of them are there any more."""
+    there = sum(h.long + h.short + h.flat + h.missing for h in result.holders)
+    return f"{there} cells" if there == run.rows_written else f"{there} of {run.rows_written} cells"
 
 
 def _missing(missing: Mapping[str, int]) -> str:
@@ -152,7 +163,7 @@ def _universe(result: StatusResult) -> str:
     warnings = universe.churn_warning_count
     churn = f"; churn warning {warnings}" if warnings else ""
     return (
-        f"{universe.size} wallets from {universe.source}, {age_words(result.health.universe_age)} old;"
+        f"{universe.size} wallets from {universe.source}, {_ago(result.health.universe_age, 'old')};"
         f" {universe.entered_count} entered, {universe.exited_count} exited{churn}"
     )
 
@@ -161,8 +172,8 @@ def _failed_refresh(result: StatusResult) -> list[tuple[str, str | Strip]]:
     refresh = result.last_refresh
     if refresh is None or refresh.error is None:
         return []
-    age = age_words(result.health.judged_at - refresh.as_of_ts)
-    return [("last refresh", f"failed {age} ago: {_brief(refresh.error, _LITTLE_ROOM)}")]
+    ago = _ago(result.health.judged_at - refresh.as_of_ts, "ago")
+    return [("last refresh", f"failed {ago}: {_brief(refresh.error, _LITTLE_ROOM)}")]
 
 
 def _transport(took: Traffic) -> str:

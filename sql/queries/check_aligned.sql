@@ -7,10 +7,10 @@ WITH minute AS MATERIALIZED (
 SELECT snapshot_ts, CASE WHEN n = 1 THEN wallet_id END AS wallet_id, CASE WHEN n = 1 THEN asset::text END AS asset,
        concat(n, ' rows of run ', ingest_run_id, ', at minute ', trim_scale(extract(epoch FROM snapshot_ts) / 60)) AS found
   FROM minute
- WHERE ingest_run_id <> extract(epoch FROM snapshot_ts) / 60
+ WHERE ingest_run_id IS DISTINCT FROM extract(epoch FROM snapshot_ts) / 60
  UNION ALL
 SELECT snapshot_ts, NULL, NULL, concat('run ', run_id, ' at minute ', trim_scale(extract(epoch FROM snapshot_ts) / 60))
   FROM ingest_runs
  WHERE snapshot_ts >= %(since)s AND snapshot_ts < %(until)s
-   AND run_id <> extract(epoch FROM snapshot_ts) / 60
+   AND run_id IS DISTINCT FROM extract(epoch FROM snapshot_ts) / 60
  ORDER BY snapshot_ts, wallet_id

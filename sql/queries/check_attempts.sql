@@ -7,12 +7,13 @@ WITH minute AS MATERIALIZED (
    WHERE snapshot_ts >= %(since)s AND snapshot_ts < %(until)s
    GROUP BY snapshot_ts, wallet_id)
 SELECT m.snapshot_ts, m.wallet_id, NULL::text AS asset,
-       CASE WHEN m.least < 1          THEN concat('attempt ', m.least)
-            WHEN m.most > r.attempts  THEN concat('attempt ', m.most, ', the run counts ', r.attempts)
+       CASE WHEN m.least < 1 THEN concat('attempt ', m.least)
+            WHEN (m.most <= r.attempts) IS NOT TRUE
+            THEN concat('attempt ', m.most, ', the run counts ', coalesce(r.attempts::text, 'none'))
             ELSE concat('missing since attempt ', m.missing, ', not since the first') END AS found
   FROM minute m
   JOIN ingest_runs r ON r.snapshot_ts = m.snapshot_ts AND r.snapshot_ts >= %(since)s AND r.snapshot_ts < %(until)s
- WHERE m.least < 1 OR m.most > r.attempts OR m.missing > 1
+ WHERE m.least < 1 OR (m.most <= r.attempts) IS NOT TRUE OR m.missing > 1
  UNION ALL
 SELECT r.snapshot_ts, NULL, NULL, concat('the attempt of ', to_char(o.snapshot_ts, 'YYYY-MM-DD HH24:MI'), ' too')
   FROM ingest_runs r

@@ -14,10 +14,13 @@ counted AS (
     LEFT JOIN universe u ON u.run_id = r.universe_run_id)
 SELECT snapshot_ts, NULL::int AS wallet_id, NULL::text AS asset,
        concat_ws('; ',
-         CASE WHEN wallets_expected <> members THEN concat('wallets_expected ', wallets_expected, ', ', members, ' members') END,
-         CASE WHEN rows_expected <> 3 * members THEN concat('rows_expected ', rows_expected, ', 3 x ', members, ' members') END,
-         CASE WHEN rows_written <> 3 * members THEN concat('rows_written ', rows_written, ', 3 x ', members, ' members') END)
+         CASE WHEN wallets_expected IS DISTINCT FROM members
+              THEN concat('wallets_expected ', wallets_expected, ', ', members, ' members') END,
+         CASE WHEN rows_expected IS DISTINCT FROM 3 * members
+              THEN concat('rows_expected ', rows_expected, ', 3 x ', members, ' members') END,
+         CASE WHEN rows_written IS DISTINCT FROM 3 * members
+              THEN concat('rows_written ', rows_written, ', 3 x ', members, ' members') END)
          AS found
   FROM counted
- WHERE wallets_expected <> members OR rows_expected <> 3 * members OR rows_written <> 3 * members
+ WHERE (wallets_expected, rows_expected, rows_written) IS DISTINCT FROM (members, 3 * members, 3 * members)
  ORDER BY snapshot_ts

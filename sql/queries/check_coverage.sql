@@ -22,11 +22,11 @@ recomputed AS (
     FROM counted)
 SELECT r.snapshot_ts, NULL::int AS wallet_id, NULL::text AS asset,
        concat_ws('; ',
-         CASE WHEN r.wallets_succeeded <> c.succeeded
+         CASE WHEN r.wallets_succeeded IS DISTINCT FROM c.succeeded
               THEN concat('wallets_succeeded ', r.wallets_succeeded, ', ', c.succeeded, ' by the cells') END,
-         CASE WHEN r.wallets_failed <> c.failed
+         CASE WHEN r.wallets_failed IS DISTINCT FROM c.failed
               THEN concat('wallets_failed ', r.wallets_failed, ', ', c.failed, ' by the cells') END,
-         CASE WHEN r.coverage_pct <> c.coverage_pct
+         CASE WHEN r.coverage_pct IS DISTINCT FROM c.coverage_pct
               THEN concat('coverage_pct ', r.coverage_pct, ', ', c.coverage_pct, ' by the cells') END) AS found
   FROM run r
   JOIN recomputed c USING (snapshot_ts)

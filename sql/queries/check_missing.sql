@@ -22,5 +22,5 @@ SELECT r.snapshot_ts, NULL::int AS wallet_id, NULL::text AS asset,
   LEFT JOIN recomputed c USING (snapshot_ts)
  WHERE r.snapshot_ts >= %(since)s AND r.snapshot_ts < %(until)s
    AND r.pruned_at IS NULL
-   AND r.missing <> coalesce(c.missing, '{}')
+   AND r.missing IS DISTINCT FROM coalesce(c.missing, '{}')
  ORDER BY r.snapshot_ts

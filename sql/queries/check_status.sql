@@ -26,5 +26,5 @@ recomputed AS (
 SELECT snapshot_ts, NULL::int AS wallet_id, NULL::text AS asset,
        concat(stored, ', ', status, ' by ', succeeded, ' of ', expected, ' wallets') AS found
   FROM recomputed
- WHERE stored <> status
+ WHERE stored IS DISTINCT FROM status
  ORDER BY snapshot_ts

@@ -1,5 +1,6 @@
 -- The minutes of a range that no run recorded, oldest first: how many gaps there are and minutes in them, the first hundred
--- gaps, and what the database knows of each. Reads no cell.
+-- gaps, and what the database knows of each. Reads no cell. A run that has not begun, which a clock that was set back may leave,
+-- comes after none.
 WITH step AS (
   SELECT snapshot_ts
     FROM ingest_runs
@@ -29,12 +30,15 @@ SELECT g.gaps, g.gap_minutes, g.since, g.minutes,
          CASE WHEN after.version <> before.version
               THEN concat('hlctl ', before.version, ' before and ', after.version, ' after') END,
          CASE WHEN after.error IS NOT NULL THEN 'the next run: ' || after.error END,
-         CASE WHEN after.host IS NULL THEN 'no run was recorded after it' END], NULL) AS known
+         CASE WHEN after.host IS NULL THEN 'no run was recorded after it' END,
+         CASE WHEN after.host IS NULL AND pg_is_in_recovery()
+              THEN 'this server is a standby, which may not have heard of it yet' END], NULL) AS known
   FROM gap g
   LEFT JOIN LATERAL (
        SELECT host, version FROM ingest_runs WHERE snapshot_ts < g.since ORDER BY snapshot_ts DESC LIMIT 1) AS before ON true
   LEFT JOIN LATERAL (
-       SELECT host, version, error FROM ingest_runs WHERE snapshot_ts >= g.until ORDER BY snapshot_ts LIMIT 1) AS after ON true
+       SELECT host, version, error FROM ingest_runs WHERE snapshot_ts >= g.until AND snapshot_ts <= hlctl_clock()
+        ORDER BY snapshot_ts LIMIT 1) AS after ON true
  CROSS JOIN LATERAL (
        SELECT count(*) AS n, max(as_of_ts) AS last
          FROM wallet_universe_runs

@@ -3,6 +3,8 @@
 
 from dataclasses import dataclass
 
+from hlctl.model import HLP_VAULT
+
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
@@ -148,6 +150,10 @@ CORRUPTIONS = (
     Corruption("universe", "a rank left out", f"UPDATE wallet_universe_members SET rank = 99 {FIRST} AND rank = 20"),
     Corruption("universe", "two ranks swapped", f"UPDATE wallet_universe_members SET rank = -rank {FIRST} AND rank IN (1, 20); UPDATE wallet_universe_members SET rank = 21 + rank {FIRST} AND rank < 0"),
     Corruption("universe", "another profit", f"UPDATE wallet_universe_members SET month_pnl = 0 {FIRST} AND rank = 1"),
+    Corruption("universe", "a wallet lost", "DELETE FROM wallets WHERE wallet_id = 3"),
+    Corruption("universe", "an address twice", "ALTER TABLE wallets DROP CONSTRAINT wallets_address_key; UPDATE wallets SET address = (SELECT address FROM wallets WHERE wallet_id = 3) WHERE wallet_id = 4"),
+    Corruption("universe", "another wallet's address", f"UPDATE wallets SET address = '{HLP_VAULT}' WHERE wallet_id = 3"),
+    Corruption("universe", "called a vault", f"UPDATE wallet_universe_members SET is_vault = true {FIRST} AND rank = 1"),
     Corruption("universe", "read later", f"UPDATE wallet_universe_runs SET as_of_ts = as_of_ts + interval '1 day' {FIRST}"),
     run("universe", "an older one", "universe_run_id = universe_run_id - 1", 6),
     Corruption("current", "a member not in force", "DELETE FROM wallet_universe_current WHERE rank = 20"),

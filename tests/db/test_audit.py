@@ -10,9 +10,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from hlctl import audit, db, store
+from hlctl import audit, db, overview, store
 from hlctl.audit import CHECKS
 from hlctl.facts import Tally, Violation
 from hlctl.jobs import verify
@@ -329,6 +330,19 @@ def test_a_refresh_that_lands_while_a_minute_begins_need_not_be_seen_yet(spoilt:
     assert [v.snapshot_ts for v in found(spoilt)["universe"]] == [M + timedelta(minutes=6)]
 
 
+def test_a_failed_minute_need_not_have_seen_the_minute_right_before_it(spoilt: db.Connection) -> None:
+    """A COMMIT that hangs may be through after the next minute, which gave up early, was published; but no later."""
+    noted = "UPDATE ingest_health SET last_success_snapshot_ts = %s WHERE health_ts = %s"
+    spoilt.execute(noted, [M, M + timedelta(minutes=2)])
+    assert found(spoilt) == found(spoilt, M + timedelta(minutes=2)) == {}
+    spoilt.execute(noted, [None, M + timedelta(minutes=2)])
+    assert set(found(spoilt)) == {"health"}
+    spoilt.execute(noted, [M, M + timedelta(minutes=2)])
+    spoilt.execute(noted, [M + timedelta(minutes=5), M + timedelta(minutes=6)])
+    (violation,) = found(spoilt)["health"]
+    assert violation.snapshot_ts == M + timedelta(minutes=6), "a good minute is its own newest"
+
+
 def test_minutes_without_fingerprint_or_limit_are_not_called_violations(spoilt: db.Connection) -> None:
     """They were recorded by an hlctl that wrote neither down, and are counted as such."""
     spoilt.execute("UPDATE ingest_runs SET fingerprint = NULL, rate_limit = NULL WHERE status <> 'success'")
@@ -336,6 +350,52 @@ def test_minutes_without_fingerprint_or_limit_are_not_called_violations(spoilt: 
     assert audit.count_runs(spoilt, M, END) == Tally(
         recorded=7, success=4, partial=2, failed=1, pruned=0, without_fingerprint=3
     )
+
+
+def test_a_member_that_is_there_twice_is_counted_and_no_error(spoilt: db.Connection) -> None:
+    """Restored without its key, and then once more: a look that takes one row for granted would end the audit."""
+    spoilt.execute(
+        "ALTER TABLE wallet_universe_members DROP CONSTRAINT wallet_universe_members_pkey,"
+        " DROP CONSTRAINT wallet_universe_members_run_id_rank_key;"
+        " INSERT INTO wallet_universe_members (run_id, wallet_id, rank, month_pnl, month_roi, account_value,"
+        " month_volume) SELECT run_id, wallet_id, rank, month_pnl, month_roi, account_value, month_volume"
+        " FROM wallet_universe_members"
+    )
+    assert {"counts", "universe"} <= set(found(spoilt))
+
+
+@pytest.mark.parametrize(
+    ("check", "table", "column"),
+    [
+        ("counts", "ingest_runs", "wallets_expected"),
+        ("counts", "ingest_runs", "rows_expected"),
+        ("counts", "ingest_runs", "rows_written"),
+        ("coverage", "ingest_runs", "wallets_succeeded"),
+        ("coverage", "ingest_runs", "wallets_failed"),
+        ("coverage", "ingest_runs", "coverage_pct"),
+        ("missing", "ingest_runs", "missing"),
+        ("status", "ingest_runs", "status"),
+        ("aligned", "ingest_runs", "run_id"),
+        ("attempts", "ingest_runs", "attempts"),
+        ("published", "ingest_runs", "published_at"),
+        ("requests", "ingest_runs", "requests_sent"),
+        ("requests", "ingest_runs", "retries"),
+        ("requests", "ingest_runs", "rate_limited"),
+        ("health", "ingest_health", "snapshot_status"),
+        ("health", "ingest_health", "coverage_pct"),
+        ("health", "ingest_health", "health_state"),
+        ("aligned", "wallet_snapshots", "ingest_run_id"),
+        ("universe", "wallet_universe_runs", "n_received"),
+        ("universe", "wallets", "address"),
+    ],
+)
+def test_what_is_not_there_agrees_with_nothing(spoilt: db.Connection, check: str, table: str, column: str) -> None:
+    """A comparison with NULL is neither true nor false, and would find no fault; each has words all the same."""
+    spoilt.execute(f"ALTER TABLE {table} ALTER {column} DROP NOT NULL".encode())
+    spoilt.execute(sql.SQL("UPDATE {} SET {} = NULL").format(sql.Identifier(table), sql.Identifier(column)))
+    violations = found(spoilt)
+    assert check in violations
+    assert all(violation.found for violation in violations[check])
 
 
 def test_pruned_minutes_owe_no_cells_and_may_have_none(spoilt: db.Connection) -> None:
@@ -359,6 +419,44 @@ def test_cells_that_vanished_without_being_pruned_are_missed(spoilt: db.Connecti
     spoilt.execute("DELETE FROM wallet_snapshots WHERE snapshot_ts = %s", [M])
     (violation,) = found(spoilt)["rows"]
     assert (violation.snapshot_ts, violation.wallet_id, violation.found) == (M, None, "0 rows, 60 expected")
+
+
+def test_the_record_begins_with_whatever_is_left_of_it(spoilt: db.Connection) -> None:
+    """Who lost the first runs, or all of them, has cells that nobody vouches for: they are not before the record."""
+    assert audit.read_record(spoilt).first == M
+    spoilt.execute("DELETE FROM ingest_runs WHERE snapshot_ts < %s", [M + timedelta(minutes=5)])
+    assert audit.read_record(spoilt).first == M
+    spoilt.execute("DELETE FROM ingest_health")
+    assert audit.read_record(spoilt).first == M
+    assert len(found(spoilt)["orphans"]) == 4
+    spoilt.execute("DELETE FROM ingest_runs")
+    assert audit.read_record(spoilt).first == M
+    spoilt.execute("DELETE FROM wallet_snapshots")
+    assert audit.read_record(spoilt).first is None
+
+
+def test_the_records_first_cell_is_looked_for_before_its_first_run_alone(generated: str) -> None:
+    """Otherwise each look at one minute would open every day there is."""
+    with db.connect(generated) as conn, conn.transaction():
+        rows = conn.execute(
+            b"EXPLAIN " + db.query("first_cell"), {"before": datetime(2026, 1, 6, 23, tzinfo=UTC)}
+        ).fetchall()
+    plan = "\n".join(line for (line,) in rows)
+    assert set(re.findall(r"wallet_snapshots_(\d{8}|default)\b", plan)) == {"20260106", "default"}
+    assert "Seq Scan" not in plan
+
+
+def test_a_detached_day_is_missed_as_long_as_its_runs_say_that_it_is_there(spoilt: db.Connection) -> None:
+    """Who prunes a day may have detached its table before, to keep it; then nothing is missing."""
+    spoilt.execute(
+        "CREATE OR REPLACE FUNCTION hlctl_clock() RETURNS timestamptz LANGUAGE sql VOLATILE"
+        " AS $$SELECT timestamptz '2026-01-09 12:00Z'$$"
+    )
+    assert overview.measure_growth(spoilt).misplaced == []
+    spoilt.execute("ALTER TABLE wallet_snapshots DETACH PARTITION wallet_snapshots_20260106")
+    assert overview.measure_growth(spoilt).misplaced == ["wallet_snapshots_20260106"]
+    spoilt.execute("UPDATE ingest_runs SET pruned_at = published_at")
+    assert overview.measure_growth(spoilt).misplaced == []
 
 
 def gaps(conn: db.Connection, since: datetime = M, until: datetime = END) -> list[tuple[int, int]]:
@@ -407,8 +505,8 @@ def test_what_is_known_of_a_gap_is_told_and_nothing_else(spoilt: db.Connection) 
     after = "UPDATE ingest_runs SET {} WHERE snapshot_ts = %s"
     spoilt.execute(after.format("host = 'there', version = '2', error = 'x'").encode(), [four + timedelta(minutes=1)])
     assert known() == ["recorded by here before and by there after", "hlctl 0 before and 2 after", "the next run: x"]
-    spoilt.execute("DELETE FROM ingest_runs WHERE snapshot_ts > %s", [four])
-    assert known() == ["no run was recorded after it"]
+    spoilt.execute("UPDATE ingest_runs SET snapshot_ts = snapshot_ts + interval '1 day' WHERE snapshot_ts > %s", [four])
+    assert known() == ["no run was recorded after it"], "a clock that was set back left some that have not begun"
     (started,) = spoilt.execute("SELECT date_bin('1 min', pg_postmaster_start_time(), 'epoch')").fetchone() or (None,)
     spoilt.execute(
         "UPDATE ingest_runs SET snapshot_ts = %s WHERE snapshot_ts = %s", [started + timedelta(minutes=1), M]

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from hlctl import db, exchange, store
-from hlctl.errors import UniverseKeptError
+from hlctl.errors import DatabaseUnusableError, UniverseKeptError
 from hlctl.jobs import universe
 from hlctl.model import LeaderboardRow, Refresh, Source
 from hlctl.results import NotDueResult
@@ -74,6 +74,35 @@ def test_a_refresh_that_is_not_accepted_stores_its_members_and_the_universe_stay
         assert [wallet.address for wallet in store.list_task(conn, store.read_clock(conn)).wallets] == [
             address(n) for n in (1, 2, 3)
         ], "a snapshot asks who is in force"
+
+
+@pytest.mark.parametrize(
+    ("behind", "numbers"),
+    [("wallet_universe_runs", (1, 2, 3)), ("wallets", (1, 2, 4)), ("a gap in wallet_universe_runs", (1, 2, 3))],
+)
+def test_a_sequence_that_did_not_come_along_is_named_with_its_remedy(
+    conn: db.Connection, behind: str, numbers: tuple[int, ...]
+) -> None:
+    """Logical replication copies rows and no sequences; a refresh whose number is not the highest is never in force."""
+    with db.transaction(conn):
+        store.replace_universe(conn, make_refresh(), make_members(1, 2, 3))
+        if behind.startswith("a gap"):
+            conn.execute("SELECT nextval(pg_get_serial_sequence('wallet_universe_runs', 'run_id'))")
+            store.replace_universe(conn, make_refresh(), make_members(3, 2, 1))
+    table = behind.rpartition(" ")[2]
+    column = "wallet_id" if table == "wallets" else "run_id"
+    to = 1 + behind.startswith("a gap")
+    conn.execute(f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), {to}, {to} > 2)".encode())
+    with pytest.raises(DatabaseUnusableError, match=f"sequence of {table}.{column} is behind") as raised:
+        refresh_again(conn, numbers)
+    conn.execute(raised.value.remedy.partition(": ")[2].encode())
+    refresh_again(conn, numbers)
+    assert conn.execute(IN_FORCE).fetchall() == [(address(number),) for number in numbers]
+
+
+def refresh_again(conn: db.Connection, numbers: tuple[int, ...]) -> None:
+    with db.transaction(conn):
+        store.replace_universe(conn, make_refresh(), make_members(*numbers))
 
 
 def test_a_refresh_that_gave_nothing_leaves_the_members_to_measure_against_as_they_were(conn: db.Connection) -> None:

@@ -136,6 +136,31 @@ def test_the_upgrade_takes_from_a_role_what_default_privileges_made_hlctl_give_i
     assert owned.execute(may, [anon]).fetchone() == (False,)
 
 
+def test_the_owner_of_the_tables_needs_its_own_right_to_create_before_everybody_loses_it(
+    owned: db.Connection, roles: tuple[str, str, str]
+) -> None:
+    """Where the schema is a superuser's, as in a database that began with PostgreSQL 14, it may only as PUBLIC."""
+    owner, _, _ = roles
+    init_db(owned)
+    owned.execute("RESET ROLE")
+    if owned.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() != (True,):
+        pytest.skip("the role of TEST_DATABASE_URL is no superuser")
+    owned.execute("ALTER SCHEMA public OWNER TO CURRENT_USER")
+    owned.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+
+    def revoke() -> None:
+        with owned.transaction():
+            owned.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+            owned.execute(f"SET LOCAL ROLE {owner}".encode())
+            owned.execute("SELECT ensure_partitions(31)")
+
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        revoke()
+    owned.execute(f"GRANT CREATE ON SCHEMA public TO {owner}".encode())
+    revoke()
+    assert access.creators(owned) == []
+
+
 def test_a_function_that_somebody_else_made_is_not_taken_for_ours(
     owned: db.Connection, roles: tuple[str, str, str]
 ) -> None:

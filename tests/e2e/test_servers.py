@@ -195,6 +195,19 @@ def test_a_standby_is_refused_in_one_line_and_the_exchange_is_left_alone(
     assert with_universe("status", HLCTL_DATABASE_URL=standby).code == 0, "a reader may ask it"
 
 
+@pytest.mark.usefixtures("primary")
+def test_a_gap_at_the_end_of_a_standby_is_told_with_that_it_is_one(
+    with_universe: Hlctl, set_clock_of: Callable[..., None], request: pytest.FixtureRequest
+) -> None:
+    """It answers with what it has replayed: who audits it may be looking for minutes that its primary has."""
+    assert with_universe("snapshot").code == 0
+    set_clock_of(with_universe.settings["HLCTL_DATABASE_URL"], M + timedelta(minutes=3, seconds=5))
+    ran = with_universe("verify", HLCTL_DATABASE_URL=request.getfixturevalue("standby"))
+    assert ran.code == 1
+    words = " ".join(ran.out.split())
+    assert "no run was recorded after it; this server is a standby, which may not have heard of it yet" in words
+
+
 def test_a_url_of_several_hosts_finds_the_one_that_can_write(
     with_universe: Hlctl, exchange: sim.Exchange, standby: str, rows: Rows
 ) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -54,8 +55,9 @@ def server(**changes: Any) -> Server:
 
 def growth(cells: int = 864_000, cell_bytes: int = 864_000 * 160, cells_a_minute: int = 600) -> Growth:
     return Growth(
-        database_bytes=2 * cell_bytes, cell_bytes=cell_bytes, cells=cells, cells_a_minute=cells_a_minute, days_ahead=7
-    )
+        database_bytes=2 * cell_bytes, cell_bytes=cell_bytes, cells=cells, cells_a_minute=cells_a_minute, days_ahead=7,
+        misplaced=[],
+    )  # fmt: skip
 
 
 PLAIN = dict.fromkeys(FUNCTIONS)
@@ -147,6 +149,11 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
     "no universe": (database.universe(None, health(universe_age=None)), PROBLEM, "no universe has been read yet"),
     "a universe": (database.universe(UNIVERSE, health()), OK, "200 wallets from stats-data, 60 min old"),
     "an old universe": (database.universe(UNIVERSE, health("degraded", "universe_old")), WARNING, "200 wallets"),
+    "a universe of the future": (
+        database.universe(UNIVERSE, replace(health(), universe_age=timedelta(hours=-26))),
+        WARNING,
+        "200 wallets from stats-data, 26 h ahead of the clock",
+    ),
     "healthy": (database.recording(health()), OK, "healthy, the newest minute is 30 s old"),
     "degraded": (
         database.recording(health("degraded", "last_minute_old", "suspect")),
@@ -191,10 +198,21 @@ CASES: dict[str, tuple[Check, Outcome, str]] = {
         PROBLEM,
         "in daily partitions; not made for it: cell_storage, drop_day",
     ),
-    "no partition": (database.partitions_ahead(None), PROBLEM, "today has no partition"),
-    "yesterday's partition": (database.partitions_ahead(-1), PROBLEM, "today has no partition"),
-    "today's partition": (database.partitions_ahead(0), WARNING, "0 days ahead"),
-    "tomorrow's partition": (database.partitions_ahead(1), OK, "1 day ahead"),
+    "a whole schema": (database.schema_current(17, []), OK, "version 17"),
+    "a schema with a part gone": (
+        database.schema_current(17, ["FUNCTION odd_cells", "a", "b", "c"]),
+        PROBLEM,
+        "version 17, and this is not there any more: FUNCTION odd_cells, a, b and 1 more",
+    ),
+    "no partition": (database.partitions_ahead(None, []), PROBLEM, "today has no partition"),
+    "yesterday's partition": (database.partitions_ahead(-1, []), PROBLEM, "today has no partition"),
+    "today's partition": (database.partitions_ahead(0, []), WARNING, "0 days ahead"),
+    "tomorrow's partition": (database.partitions_ahead(1, []), OK, "1 day ahead"),
+    "a partition that was detached": (
+        database.partitions_ahead(2, ["wallet_snapshots_20260106", "wallet_snapshots_20260107"]),
+        PROBLEM,
+        "wallet_snapshots_20260106 and 1 more is not the partition of its day",
+    ),
     "a full disk": (database.disk(growth(), 0), PROBLEM, "0 MB are free: 0 days"),
     "less than the reserve": (database.disk(growth(), 200 * 2**20), PROBLEM, ": 0 days"),
     "two days": (database.disk(growth(), 2**28 + 138_240_000 * 3 - 1), PROBLEM, ": 2 days"),

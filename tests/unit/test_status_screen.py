@@ -320,10 +320,17 @@ def test_a_reason_nobody_has_words_for_is_shown_as_it_is(show: Show) -> None:
     assert odd.verdict is Verdict.UNKNOWN
 
 
+def test_cells_that_are_not_there_any_more_are_told(show: Show) -> None:
+    """The run row alone would say that all is well while its day's partition is detached, say."""
+    assert "199 of 200 wallets, 0 of 600 cells\n" in show(replace(HEALTHY, holders=[]), 80)
+
+
 def test_a_minute_from_the_future_is_no_age(show: Show) -> None:
-    """The clock was set back."""
-    ahead = replace(HEALTHY, health=replace(HEALTHY.health, last_good_age=timedelta(minutes=-9)))
-    assert "last good minute  2026-01-06 20:44 UTC, 9 min ahead of the clock\n" in show(ahead, 80)
+    """The clock was set back; nor is a refresh."""
+    health = replace(HEALTHY.health, last_good_age=timedelta(minutes=-9), universe_age=timedelta(hours=-26))
+    ahead = show(replace(HEALTHY, health=health), 80)
+    assert "last good minute  2026-01-06 20:44 UTC, 9 min ahead of the clock\n" in ahead
+    assert "stats-data, 26 h ahead of the clock;" in ahead
 
 
 @pytest.mark.parametrize(
