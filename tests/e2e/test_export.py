@@ -768,6 +768,26 @@ def test_a_fingerprint_that_is_gone_is_no_minute_from_before_there_were_any(
     assert verify(export, 1) == {str(FIRST): ["3 minutes are not as it was published: 23:50, 23:51, 23:52"]}
 
 
+def test_of_minutes_from_before_there_were_fingerprints_is_said_that_they_are(
+    export: Callable[..., Ran], with_universe: Hlctl, archive: Path, database: str
+) -> None:
+    """Once they are pruned, any cells would pass, and "as recorded" alone would be a proof that there is not."""
+    execute(database, "UPDATE ingest_runs SET fingerprint = NULL WHERE snapshot_ts::date = %s", FIRST)
+    assert export("--format", "csv").code == 0
+    assert with_universe("prune", "--keep", "3d").code == 0
+    forge(archive, FIRST, lambda text: text.replace("-35.0,", "-35.1,", 1))
+    later = ("--from", str(BEFORE), "--to", str(YESTERDAY), "--format", "csv", "--force")
+    assert export(*later).code == 0, "and so the later days are linked to what was forged"
+    ran = export("--verify")
+    words = "pruned from the database, compared with what was published then: as recorded"
+    assert (ran.code, ran.out.splitlines()[:2]) == (0, [
+        f"{FIRST}  90 cells, {words}; 3 of its minutes are from before there were fingerprints",
+        f"{BEFORE}  90 cells, compared with the database: as recorded",
+    ])  # fmt: skip
+    days = export("--verify", "--json").document["result"]["days"]
+    assert [day["without_fingerprint"] for day in days] == [3, 0, 0]
+
+
 def test_a_zero_more_an_address_and_a_mark_are_found_too(export: Callable[..., Ran], archive: Path, rows: Rows) -> None:
     """The fingerprint covers the digits, not the address nor the mark."""
     assert export("--format", "csv").code == 0
