@@ -81,10 +81,7 @@ def _choose(
 ) -> list[RecordedDay]:
     """Return the days to export; raises UsageError if one is still to change."""
     if first is None or last is None:
-        # A file without a manifest is of an export that was killed: that day is still lacking.
-        named = archive.list_days(directory) if directory.exists() else []
-        there = {day for day in named if archive.manifest_sha256(directory, day)}
-        return [day for day in recorded if day.is_final and not day.is_pruned and day.day not in there]
+        return [day for day in recorded if day.is_final and not day.is_pruned and not _is_there(directory, day)]
     newest = max((day.day for day in recorded if day.is_final), default=None)
     if newest is None or last > newest:
         raise UsageError(
@@ -93,6 +90,15 @@ def _choose(
         )
     found = [day for day in recorded if first <= day.day <= last]
     return found or ([RecordedDay(first, cells=0, is_pruned=False, is_final=True)] if first == last else [])
+
+
+def _is_there(directory: Path, recorded: RecordedDay) -> bool:
+    """Tell whether the directory has a day, all of it as far as its manifest says: minutes may have come since."""
+    manifest, _is_known = _known(directory, recorded.day)
+    if manifest:
+        return manifest.rows == recorded.cells
+    # A file without a manifest is of an export that was killed: that day is still lacking.
+    return bool(archive.manifest_sha256(directory, recorded.day))
 
 
 def _export(

@@ -241,6 +241,37 @@ def test_a_day_that_is_not_over_or_no_day_is_refused_in_one_line(
     assert export("--day", str(YESTERDAY), *csv_only).code == 0
 
 
+def test_a_day_is_not_over_by_a_clock_that_the_exchange_says_is_ahead(
+    export: Callable[..., Ran], with_universe: Hlctl, exchange: sim.Exchange, archive: Path, at: Callable[..., None]
+) -> None:
+    """Half of it would be in the archive for good, and the other half gone with `prune`."""
+    honest = exchange.clock
+    at(minute=M + timedelta(days=1))
+    exchange.clock = honest
+    assert with_universe("snapshot").code == 4
+    assert export("--day", str(TODAY), "--format", "csv").code == 2
+    assert export("--format", "csv").code == 0
+    assert sorted(path.name for path in archive.iterdir()) == [f"date={day}" for day in (FIRST, BEFORE, YESTERDAY)]
+
+
+def test_a_day_of_which_more_was_recorded_than_the_archive_has_is_not_passed_over(
+    export: Callable[..., Ran], archive: Path, database: str, at: Callable[..., None]
+) -> None:
+    """It was exported while a clock was ahead that nobody contradicted: `prune` after it would take the rest."""
+    at(minute=M + timedelta(days=1))
+    assert export("--format", "csv").code == 0
+    before = files(archive)
+    at()
+    fill(database, TODAY, at=datetime(2026, 1, 6, 23, 55, tzinfo=UTC).time())
+    at(minute=M + timedelta(days=1))
+    ran = export("--format", "csv")
+    assert (ran.code, ran.out.splitlines()[0]) == (
+        1,
+        f"{TODAY}  is there with other cells, and left as it is; --force replaces it",
+    )
+    assert files(archive) == before
+
+
 def test_a_day_without_cells_is_named_and_leaves_nothing(export: Callable[..., Ran], archive: Path) -> None:
     """Nothing was recorded, or it was pruned."""
     day = str(FIRST + timedelta(days=1))

@@ -99,6 +99,20 @@ def test_the_newest_day_that_has_cells_is_never_dropped(with_universe: Hlctl, da
     assert cells(rows) == {ago(99): 90}
 
 
+def test_a_clock_that_the_exchange_says_is_a_year_ahead_drops_nothing_that_is_to_be_kept(
+    with_universe: Hlctl, exchange: sim.Exchange, database: str, rows: Rows, at: Callable[..., None]
+) -> None:
+    """A timer's hour comes at once when a clock jumps, and a failed minute of then is the newest that has cells."""
+    fill(database, ago(4), ago(3), ago(1), TODAY)
+    honest = exchange.clock
+    at(minute=M + timedelta(days=365))
+    exchange.clock = honest
+    assert with_universe("snapshot").code == 4
+    assert with_universe("prune", "--keep", "3d").out.startswith("dropped 1 day older than 3 days: 90 cells, ")
+    at()
+    assert list(cells(rows))[:3] == [ago(3), ago(1), TODAY]
+
+
 def test_the_retention_may_be_a_setting_and_the_option_outranks_it(
     with_universe: Hlctl, database: str, rows: Rows
 ) -> None:
