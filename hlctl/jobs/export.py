@@ -93,10 +93,13 @@ def _choose(
 
 
 def _is_there(directory: Path, recorded: RecordedDay) -> bool:
-    """Tell whether the directory has a day, all of it as far as its manifest says: minutes may have come since."""
+    """Tell whether the directory has a day, all of it as far as its manifest says: minutes may have come since.
+
+    More than was published may be there too: the database may be one from an older dump.
+    """
     manifest, _is_known = _known(directory, recorded.day)
     if manifest:
-        return manifest.rows == recorded.cells
+        return manifest.rows >= recorded.cells
     # A file without a manifest is of an export that was killed: that day is still lacking.
     return bool(archive.manifest_sha256(directory, recorded.day))
 

@@ -272,6 +272,16 @@ def test_a_day_of_which_more_was_recorded_than_the_archive_has_is_not_passed_ove
     assert files(archive) == before
 
 
+def test_a_day_of_which_the_archive_has_more_is_passed_over(
+    export: Callable[..., Ran], archive: Path, database: str
+) -> None:
+    """A database from an older dump: what the archive has is right, and nobody is to be led to replace it."""
+    assert export("--format", "csv").code == 0
+    for table in ("ingest_runs", "wallet_snapshots"):
+        execute(database, f"DELETE FROM {table} WHERE snapshot_ts = %s", datetime(2026, 1, 5, 23, 52, tzinfo=UTC))  # noqa: S608 - names from above
+    assert export("--format", "csv").out == f"nothing to export: {archive} has every whole day of the record\n"
+
+
 def test_a_day_without_cells_is_named_and_leaves_nothing(export: Callable[..., Ran], archive: Path) -> None:
     """Nothing was recorded, or it was pruned."""
     day = str(FIRST + timedelta(days=1))
