@@ -225,8 +225,12 @@ def _check(
         if (content.rows, len(content.minutes)) != (manifest.rows, manifest.minutes):
             problems.append(f"{content.rows} rows and {len(content.minutes)} minutes, the manifest says otherwise")
         if conn is not None:
-            with _reading(conn):
-                against, unsigned, found = _compare(conn, day, content)
+            found = list[str]()
+            for _ in range(2):  # to what is pruned after its runs were read cells seem to have been taken away
+                with _reading(conn):
+                    against, unsigned, found = _compare(conn, day, content)
+                if not found:
+                    break
             problems += found
     except ArchiveError as exc:
         problems.append(str(exc))
