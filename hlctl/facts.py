@@ -196,4 +196,5 @@ class CheckedDay:
     day: date
     rows: int  # read from its file
     against: str  # besides its manifest: cells, published, unrecorded or files (nothing); unreadable: not even that
+    without_fingerprint: int  # of the minutes that the database knows, those from before there were fingerprints
     problems: Sequence[str]

@@ -81,10 +81,7 @@ def _choose(
 ) -> list[RecordedDay]:
     """Return the days to export; raises UsageError if one is still to change."""
     if first is None or last is None:
-        # A file without a manifest is of an export that was killed: that day is still lacking.
-        named = archive.list_days(directory) if directory.exists() else []
-        there = {day for day in named if archive.manifest_sha256(directory, day)}
-        return [day for day in recorded if day.is_final and not day.is_pruned and day.day not in there]
+        return [day for day in recorded if day.is_final and not day.is_pruned and not _is_there(directory, day)]
     newest = max((day.day for day in recorded if day.is_final), default=None)
     if newest is None or last > newest:
         raise UsageError(
@@ -93,6 +90,18 @@ def _choose(
         )
     found = [day for day in recorded if first <= day.day <= last]
     return found or ([RecordedDay(first, cells=0, is_pruned=False, is_final=True)] if first == last else [])
+
+
+def _is_there(directory: Path, recorded: RecordedDay) -> bool:
+    """Tell whether the directory has a day, all of it as far as its manifest says: minutes may have come since.
+
+    More than was published may be there too: the database may be one from an older dump.
+    """
+    manifest, _is_known = _known(directory, recorded.day)
+    if manifest:
+        return manifest.rows >= recorded.cells
+    # A file without a manifest is of an export that was killed: that day is still lacking.
+    return bool(archive.manifest_sha256(directory, recorded.day))
 
 
 def _export(
@@ -203,7 +212,7 @@ def _database(settings: Settings) -> Iterator[db.Connection | None]:
 def _check(
     conn: db.Connection | None, directory: Path, day: date, archived: Sequence[date], *, progress: Callable[[int], None]
 ) -> CheckedDay:
-    against, rows, problems = "unreadable", 0, list[str]()
+    against, rows, unsigned, problems = "unreadable", 0, 0, list[str]()
     try:
         manifest = archive.read_manifest(directory, day)
         if manifest is None:
@@ -216,12 +225,16 @@ def _check(
         if (content.rows, len(content.minutes)) != (manifest.rows, manifest.minutes):
             problems.append(f"{content.rows} rows and {len(content.minutes)} minutes, the manifest says otherwise")
         if conn is not None:
-            with _reading(conn):
-                against, found = _compare(conn, day, content)
+            found = list[str]()
+            for _ in range(2):  # to what is pruned after its runs were read cells seem to have been taken away
+                with _reading(conn):
+                    against, unsigned, found = _compare(conn, day, content)
+                if not found:
+                    break
             problems += found
     except ArchiveError as exc:
         problems.append(str(exc))
-    return CheckedDay(day=day, rows=rows, against=against, problems=problems)
+    return CheckedDay(day=day, rows=rows, against=against, without_fingerprint=unsigned, problems=problems)
 
 
 def _check_link(directory: Path, manifest: Manifest, archived: Sequence[date]) -> list[str]:
@@ -241,11 +254,15 @@ def _check_link(directory: Path, manifest: Manifest, archived: Sequence[date]) -
     return [] if day == before else [f"linked to {day} and not to {before}, which was exported later"]
 
 
-def _compare(conn: db.Connection, day: date, content: Content) -> tuple[str, list[str]]:
-    """Compare what a file says with what was published, and with the cells where they are still there."""
+def _compare(conn: db.Connection, day: date, content: Content) -> tuple[str, int, list[str]]:
+    """Compare what a file says with what was published, and with the cells where they are still there.
+
+    Of minutes without a fingerprint, which are counted, only the number of cells was published.
+    """
     published, stored = days.list_published(conn, day), days.fingerprint_cells(conn, day)
     if not published and not stored:  # no comparison, which would find fault with everything
-        return "unrecorded", ["this database has no record of that day; is it the right one?"]
+        return "unrecorded", 0, ["this database has no record of that day; is it the right one?"]
+    unsigned = sum(minute.fingerprint is None for minute in published.values())
     problems = _minutes(
         "not as it was published",
         (
@@ -259,7 +276,7 @@ def _compare(conn: db.Connection, day: date, content: Content) -> tuple[str, lis
     if unknown:
         problems.append(f"{len(unknown)} wallets have another address in the database")
     if not stored and all(minute.is_pruned for minute in published.values()):
-        return "published", problems
+        return "published", unsigned, problems
     problems += _minutes(
         "not as in the database",
         (
@@ -269,7 +286,7 @@ def _compare(conn: db.Connection, day: date, content: Content) -> tuple[str, lis
         ),
     )
     marked = {minute for minute, *_rest in days.list_dirty(conn, day) ^ content.dirty}
-    return "cells", problems + _minutes("marked as dirty otherwise in the database", marked)
+    return "cells", unsigned, problems + _minutes("marked as dirty otherwise in the database", marked)
 
 
 def _is_as_published(run: days.Published | None, found: tuple[int, int]) -> bool:

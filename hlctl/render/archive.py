@@ -57,7 +57,10 @@ def checked(result: ArchiveResult) -> list[Block]:
         if day.against == "unreadable":
             lines.append(f"{day.day}  cannot be read, and was compared with nothing")
         else:
-            lines.append(f"{day.day}  {day.rows:,} cells, {ways[day.against]}{'' if day.problems else ': as recorded'}")
+            said = "" if day.problems else ": as recorded"
+            if day.without_fingerprint:
+                said += f"; {day.without_fingerprint:,} of its minutes are from before there were fingerprints"
+            lines.append(f"{day.day}  {day.rows:,} cells, {ways[day.against]}{said}")
         lines += [f"  {clean(problem)}" for problem in day.problems]
     lines += [f"{day}  was recorded, and is not in the archive" for day in result.missing]
     lines += [

@@ -13,7 +13,7 @@ wanted (access, privilege, object, columns, needed_by) AS (
       ('wallet_universe_current', '{status, refresh-universe, verify}'),
       ('wallet_snapshots',        '{status, snapshot, verify, prune, export}'),
       ('snapshot_anomalies',      '{snapshot, verify}'),
-      ('ingest_runs',             '{status, snapshot, verify, export}'),
+      ('ingest_runs',             '{status, snapshot, verify, prune, export}'),
       ('ingest_health',           '{snapshot, verify}'),
       ('signals',                 '{}'),
       ('signal_contributors',     '{}'),

@@ -241,6 +241,47 @@ def test_a_day_that_is_not_over_or_no_day_is_refused_in_one_line(
     assert export("--day", str(YESTERDAY), *csv_only).code == 0
 
 
+def test_a_day_is_not_over_by_a_clock_that_the_exchange_says_is_ahead(
+    export: Callable[..., Ran], with_universe: Hlctl, exchange: sim.Exchange, archive: Path, at: Callable[..., None]
+) -> None:
+    """Half of it would be in the archive for good, and the other half gone with `prune`."""
+    honest = exchange.clock
+    at(minute=M + timedelta(days=1))
+    exchange.clock = honest
+    assert with_universe("snapshot").code == 4
+    assert export("--day", str(TODAY), "--format", "csv").code == 2
+    assert export("--format", "csv").code == 0
+    assert sorted(path.name for path in archive.iterdir()) == [f"date={day}" for day in (FIRST, BEFORE, YESTERDAY)]
+
+
+def test_a_day_of_which_more_was_recorded_than_the_archive_has_is_not_passed_over(
+    export: Callable[..., Ran], archive: Path, database: str, at: Callable[..., None]
+) -> None:
+    """It was exported while a clock was ahead that nobody contradicted: `prune` after it would take the rest."""
+    at(minute=M + timedelta(days=1))
+    assert export("--format", "csv").code == 0
+    before = files(archive)
+    at()
+    fill(database, TODAY, at=datetime(2026, 1, 6, 23, 55, tzinfo=UTC).time())
+    at(minute=M + timedelta(days=1))
+    ran = export("--format", "csv")
+    assert (ran.code, ran.out.splitlines()[0]) == (
+        1,
+        f"{TODAY}  is there with other cells, and left as it is; --force replaces it",
+    )
+    assert files(archive) == before
+
+
+def test_a_day_of_which_the_archive_has_more_is_passed_over(
+    export: Callable[..., Ran], archive: Path, database: str
+) -> None:
+    """A database from an older dump: what the archive has is right, and nobody is to be led to replace it."""
+    assert export("--format", "csv").code == 0
+    for table in ("ingest_runs", "wallet_snapshots"):
+        execute(database, f"DELETE FROM {table} WHERE snapshot_ts = %s", datetime(2026, 1, 5, 23, 52, tzinfo=UTC))  # noqa: S608 - names from above
+    assert export("--format", "csv").out == f"nothing to export: {archive} has every whole day of the record\n"
+
+
 def test_a_day_without_cells_is_named_and_leaves_nothing(export: Callable[..., Ran], archive: Path) -> None:
     """Nothing was recorded, or it was pruned."""
     day = str(FIRST + timedelta(days=1))
@@ -766,6 +807,26 @@ def test_a_fingerprint_that_is_gone_is_no_minute_from_before_there_were_any(
     assert verify(export, 0) == {}
     execute(database, "UPDATE ingest_runs SET rate_limit = 0 WHERE snapshot_ts::date = %s", FIRST)
     assert verify(export, 1) == {str(FIRST): ["3 minutes are not as it was published: 23:50, 23:51, 23:52"]}
+
+
+def test_of_minutes_from_before_there_were_fingerprints_is_said_that_they_are(
+    export: Callable[..., Ran], with_universe: Hlctl, archive: Path, database: str
+) -> None:
+    """Once they are pruned, any cells would pass, and "as recorded" alone would be a proof that there is not."""
+    execute(database, "UPDATE ingest_runs SET fingerprint = NULL WHERE snapshot_ts::date = %s", FIRST)
+    assert export("--format", "csv").code == 0
+    assert with_universe("prune", "--keep", "3d").code == 0
+    forge(archive, FIRST, lambda text: text.replace("-35.0,", "-35.1,", 1))
+    later = ("--from", str(BEFORE), "--to", str(YESTERDAY), "--format", "csv", "--force")
+    assert export(*later).code == 0, "and so the later days are linked to what was forged"
+    ran = export("--verify")
+    words = "pruned from the database, compared with what was published then: as recorded"
+    assert (ran.code, ran.out.splitlines()[:2]) == (0, [
+        f"{FIRST}  90 cells, {words}; 3 of its minutes are from before there were fingerprints",
+        f"{BEFORE}  90 cells, compared with the database: as recorded",
+    ])  # fmt: skip
+    days = export("--verify", "--json").document["result"]["days"]
+    assert [day["without_fingerprint"] for day in days] == [3, 0, 0]
 
 
 def test_a_zero_more_an_address_and_a_mark_are_found_too(export: Callable[..., Ran], archive: Path, rows: Rows) -> None:

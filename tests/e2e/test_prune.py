@@ -99,6 +99,48 @@ def test_the_newest_day_that_has_cells_is_never_dropped(with_universe: Hlctl, da
     assert cells(rows) == {ago(99): 90}
 
 
+def test_a_clock_that_the_exchange_says_is_a_year_ahead_drops_nothing_that_is_to_be_kept(
+    with_universe: Hlctl, exchange: sim.Exchange, database: str, rows: Rows, at: Callable[..., None]
+) -> None:
+    """A timer's hour comes at once when a clock jumps, and a failed minute of then is the newest that has cells."""
+    fill(database, ago(4), ago(3), ago(1), TODAY)
+    honest = exchange.clock
+    at(minute=M + timedelta(days=365))
+    exchange.clock = honest
+    assert with_universe("snapshot").code == 4
+    assert with_universe("prune", "--keep", "3d").out.startswith("dropped 1 day older than 3 days: 90 cells, ")
+    at()
+    assert list(cells(rows))[:3] == [ago(3), ago(1), TODAY]
+
+
+def test_a_day_that_is_pruned_while_it_is_looked_at_is_not_said_to_have_lost_its_cells(
+    with_universe: Hlctl, database: str, rows: Rows
+) -> None:
+    """Who looks has read the runs and waits for the cells, which are gone when it comes to them."""
+    fill(database, ago(5), ago(4), ago(3), TODAY)
+    assert with_universe("export", "--format", "csv").code == 0
+
+    def while_pruned(day: date, *args: str) -> Ran:
+        with closing(psycopg.connect(database)) as conn:
+            conn.execute("SELECT drop_day(%s)", [day])
+            process = with_universe.start(*args)
+            while not rows("SELECT FROM pg_locks WHERE NOT granted AND relation = 'wallet_snapshots'::regclass"):
+                time.sleep(0.05)
+            conn.commit()
+        out, err = process.communicate(timeout=60)
+        return Ran(process.returncode, out, err, 0)
+
+    ran = while_pruned(ago(5), "export", "--verify", "--day", str(ago(5)))
+    assert (ran.code, "pruned from the database" in ran.out) == (0, True), ran.out
+    span = ("--from", f"{ago(4)}T23:50Z", "--to", f"{ago(3)}T23:53Z", "--json")
+    found = {check["id"]: check["violations"] for check in with_universe("verify", *span).document["result"]["checks"]}
+    ran = while_pruned(ago(4), "verify", *span)
+    assert {check["id"] for check in ran.document["result"]["checks"] if check["violations"]} == {
+        check for check, violations in found.items() if violations
+    }
+    assert while_pruned(ago(3), "verify", "--minute", f"{ago(3)}T23:50Z").code == 2, "its cells were dropped on purpose"
+
+
 def test_the_retention_may_be_a_setting_and_the_option_outranks_it(
     with_universe: Hlctl, database: str, rows: Rows
 ) -> None:
