@@ -20,7 +20,7 @@ SELECT pg_database_size(current_database()) AS database_bytes, storage.total_byt
                        FROM pg_class c
                       WHERE c.relnamespace = 'public'::regnamespace
                         AND c.relname ~ '^wallet_snapshots_[0-9]{8}$') AS p
-              CROSS JOIN LATERAL (SELECT substring(p.bound FROM $re$FROM \('(\d{4}-\d\d-\d\d) $re$)::date AS day) AS begins
+              CROSS JOIN LATERAL (SELECT substring(p.bound FROM 'FROM \(.(\d{4}-\d\d-\d\d) ')::date AS day) AS begins
               WHERE (p.bound IS DISTINCT FROM concat('FOR VALUES FROM (', quote_literal(day::timestamptz),
                                                  ') TO (', quote_literal((day + 1)::timestamptz), ')')
                      OR p.name <> 'wallet_snapshots_' || to_char(day, 'YYYYMMDD'))

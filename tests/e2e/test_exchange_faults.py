@@ -215,6 +215,7 @@ def test_more_answers_than_requests_on_a_connection_are_nobodys(
     assert rows("SELECT count(*) FROM wallet_snapshots WHERE position_szi = 123456.789") == [(0,)]
     rows("DELETE FROM wallet_snapshots RETURNING 1")  # the journal has many documents where one was read
     rows("DELETE FROM ingest_runs RETURNING 1")
+    rows("DELETE FROM ingest_health RETURNING 1")
     next_minute_is_good()
 
 
